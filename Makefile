@@ -1,0 +1,129 @@
+# portfence: `make help` lists the verbs.
+
+VERSION = 0.1.0
+PREFIX = /usr/local
+bindir = $(PREFIX)/bin
+libdir = $(PREFIX)/lib
+mandir = $(PREFIX)/share/man
+datadir = $(PREFIX)/share
+
+# SAN=address|undefined|thread builds with that sanitizer, in a folder of its own.
+B = build$(SAN:%=-%)
+CFLAGS = -O2 -g
+WARN = -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
+	-Wformat=2 -Wundef
+# WERROR=1 turns warnings into errors.
+werror = $(WERROR:1=-Werror)
+sanitize = $(SAN:%=-fsanitize=% -fno-omit-frame-pointer)
+
+cflags = -std=gnu11 -D_GNU_SOURCE -D_GNU_SOURCE $(CFLAGS) $(sanitize) $(WARN) -Iinclude -Icore \
+	-DPF_VERSION=\"$(VERSION)\" -DPF_LIBDIR=\"$(libdir)/portfence\" -MMD -MP
+# What is preloaded must load under musl too: no glibc-only __*_chk symbols, no lazy binding.
+fence_cflags = -fPIC -fvisibility=hidden -fno-plt -U_FORTIFY_SOURCE
+command_cflags = -fPIE -U_FORTIFY_SOURCE $(if $(SAN),,-D_FORTIFY_SOURCE=2)
+test_cflags = $(cflags) -pthread
+
+hardened = -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed
+fence_ldflags = -shared $(hardened) $(if $(SAN),,-Wl,-z,defs) -Wl,--version-script=shim/exports.map
+
+core = $(patsubst %.c,$(B)/obj/%.o,$(wildcard core/*.c))
+shim = $(patsubst %.c,$(B)/obj/%.o,$(wildcard shim/*.c))
+cli = $(patsubst %.c,$(B)/obj/%.o,$(wildcard cli/*.c))
+units = $(patsubst tests/%.c,$(B)/%,$(wildcard tests/unit/test_*.c))
+probes = $(patsubst tests/%.c,$(B)/%,$(wildcard tests/probe/*.c))
+sources = $(wildcard include/portfence/*.h core/*.[ch] shim/*.[ch] cli/*.[ch] \
+	tests/unit/*.[ch] tests/probe/*.[ch] bench/*.[ch])
+
+# As many jobs as processors where a verb builds, unless -j was given.
+jobs = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
+submake = @+$(MAKE) --no-print-directory $(jobs)
+
+all: $(B)/libportfence.so $(B)/portfence ## build the library and the command (the default)
+
+demo: ## show it at work: nginx, curl and Python on loopback
+	@tests/setup.sh demo
+	$(submake) all
+	@tests/demo.sh
+
+check: ## install what the tests need, build, run every test (T=FILE: only that one)
+	@tests/setup.sh check
+	$(submake) WERROR=1 all units probes
+	@B=$(B) tests/run.sh all $(T)
+
+check-unit: ## run the unit tests only
+	$(submake) units
+	@B=$(B) tests/run.sh unit $(T)
+
+check-bats: ## run the bats tests only
+	$(submake) all probes
+	@B=$(B) tests/run.sh bats $(T)
+
+lint: ## formatting, static analysis, layer and symbol rules
+	@tests/setup.sh lint
+	$(submake) all
+	@B=$(B) tests/lint.sh
+
+fmt: ## format every C file
+	clang-format -i $(sources)
+
+bench: ## measure against the kernel's own choice
+	$(submake) all probes
+	@test -x bench/run.sh || { echo 'bench: bench/run.sh is missing' >&2; exit 1; }
+	@B=$(B) bench/run.sh
+
+install: all ## install below $(DESTDIR)$(PREFIX)
+	install -D -m 755 $(B)/portfence $(DESTDIR)$(bindir)/portfence
+	install -D -m 644 $(B)/libportfence.so $(DESTDIR)$(libdir)/portfence/libportfence.so
+	$(foreach f,$(extras),install -D -m 644 $(subst :, $(DESTDIR),$f) &&) :
+
+uninstall: ## remove what install put there
+	rm -f $(DESTDIR)$(bindir)/portfence $(foreach f,$(extras),$(DESTDIR)$(lastword $(subst :, ,$f)))
+	rm -rf $(DESTDIR)$(libdir)/portfence
+
+clean: ## remove what was built
+	rm -rf build build-*
+
+help: ## list the verbs
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
+	@echo 'Variables: CC CFLAGS WERROR=1 SAN=address|undefined|thread PREFIX DESTDIR T=FILE'
+
+# FILE:PLACE of what is installed where it exists.
+extras = $(foreach f,$(wildcard docs/*.1),$f:$(mandir)/man1/$(notdir $f)) \
+	$(foreach f,$(wildcard completions/portfence.bash),$f:$(datadir)/bash-completion/completions/portfence) \
+	$(foreach f,$(wildcard completions/_portfence),$f:$(datadir)/zsh/site-functions/_portfence) \
+	$(foreach f,$(wildcard completions/portfence.fish),$f:$(datadir)/fish/vendor_completions.d/portfence.fish)
+
+units: $(units)
+probes: $(probes)
+
+$(B)/libportfence.so: $(core) $(shim) shim/exports.map
+	$(CC) $(CFLAGS) $(sanitize) $(fence_ldflags) -o $@ $(core) $(shim) $(LDFLAGS)
+
+$(B)/portfence: $(core) $(cli)
+	$(CC) $(CFLAGS) $(sanitize) -pie $(hardened) -o $@ $^ $(LDFLAGS)
+
+$(B)/obj/core/%.o $(B)/obj/shim/%.o: own_cflags = $(fence_cflags)
+$(B)/obj/cli/%.o: own_cflags = $(command_cflags)
+
+$(B)/obj/%.o: %.c $(B)/flags
+	@mkdir -p $(@D)
+	$(CC) $(cflags) $(own_cflags) $(werror) -c -o $@ $<
+
+$(B)/unit/%: tests/unit/%.c $(core) $(B)/flags
+	@mkdir -p $(@D)
+	$(CC) $(test_cflags) $(werror) -o $@ $< $(core) -lcmocka $(LDFLAGS)
+
+$(B)/probe/%: tests/probe/%.c $(B)/flags
+	@mkdir -p $(@D)
+	$(CC) $(test_cflags) $(werror) -o $@ $< $(LDFLAGS)
+
+# Changes when the compiler or its flags do, and with it every object. -Werror does not count.
+$(B)/flags: always
+	@mkdir -p $(@D)
+	@echo '$(CC) $(cflags) $(LDFLAGS)' | cmp -s - $@ || echo '$(CC) $(cflags) $(LDFLAGS)' >$@
+
+-include $(wildcard $(B)/obj/*/*.d $(B)/unit/*.d $(B)/probe/*.d)
+
+.DELETE_ON_ERROR:
+.PHONY: all demo check check-unit check-bats lint fmt bench install uninstall clean help units \
+	probes always

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: MIT
+// What the subcommands share: exit statuses, messages, tables, segments, processes.
+#ifndef PF_CLI_H
+#define PF_CLI_H
+
+#include <portfence/diag.h>
+#include <portfence/segment.h>
+
+#include <stdint.h>
+#include <sys/types.h>
+
+// Exit statuses, as env(1) and timeout(1) have them.
+#define EXIT_PORTFENCE 125 // portfence itself failed
+#define EXIT_CANNOT_RUN 126
+#define EXIT_NOT_FOUND 127
+
+// A subcommand: argv[0] is its name. Returns the exit status.
+typedef int cli_main(int argc, char **argv);
+cli_main cli_run, cli_status, cli_ls, cli_gc, cli_version;
+
+// Writes "portfence: " and the message to stderr. Returns EXIT_PORTFENCE.
+__attribute__((format(printf, 1, 2))) int cli_error(const char *format, ...);
+
+// Reads the options of a subcommand that takes none but --help and, if `all` is not NULL, --all; it
+// takes no arguments. Returns -1 to go on, or the exit status.
+int cli_options(int argc, char **argv, const char *usage, bool *all);
+
+// A table of text with aligned columns, its first row the heading.
+struct cli_table;
+struct cli_table *cli_table_new(size_t columns);
+void cli_table_free(struct cli_table *table);
+
+// Adds a cell, to the right of the last or in a new row.
+__attribute__((format(printf, 2, 3))) void cli_table_add(
+	struct cli_table *table, const char *format, ...);
+void cli_table_print(const struct cli_table *table);
+
+// A segment of this user (of anybody, for root), of this network namespace.
+struct cli_segment {
+	char path[PF_SEGMENT_PATH];
+	struct pf_policy policy;
+	struct pf_segment segment;
+};
+
+// Calls `each` for every segment in PORTFENCE_DIR; says what is wrong with those that cannot be
+// opened. Returns how many there were, or -1 with a message if the directory cannot be read.
+typedef void cli_segment_fn(struct cli_segment *segment, void *arg);
+int cli_segments(cli_segment_fn *each, void *arg);
+
+// Returns the directory of the segments: PORTFENCE_DIR or PF_SEGMENT_DIR.
+const char *cli_segment_dir(void);
+
+// Returns the socket that a netns cookie was asked of, or -1; the caller closes it.
+int cli_socket(void);
+
+// Which process has a socket: all of /proc, read once.
+struct cli_processes;
+struct cli_processes *cli_processes_new(void);
+void cli_processes_free(struct cli_processes *processes);
+
+// Returns the name of a process that has the socket with this inode, and its pid; NULL for none, or
+// none that this user may look into.
+const char *cli_processes_find(
+	const struct cli_processes *processes, uint64_t inode, pid_t *ret_pid);
+
+// Frees at the end of a scope.
+static inline void cli_free_table(struct cli_table **table)
+{
+	cli_table_free(*table);
+}
+
+static inline void cli_free_processes(struct cli_processes **processes)
+{
+	cli_processes_free(*processes);
+}
+
+#define CLI_TABLE __attribute__((cleanup(cli_free_table))) struct cli_table *
+#define CLI_PROCESSES __attribute__((cleanup(cli_free_processes))) struct cli_processes *
+
+#endif

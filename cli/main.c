@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT
+// portfence: the command. A table of subcommands, and what is said without one.
+#include "cli.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct {
+	const char *name;
+	cli_main *run;
+	const char *help;
+} commands[] = {
+	{"run", cli_run, "run a program whose ephemeral ports come from the given ranges"},
+	{"status", cli_status, "show the pools: size, claim, ports leased, holding and free"},
+	{"ls", cli_ls, "list the leases: local port, peer, state, process"},
+	{"gc", cli_gc, "give back what no socket uses, remove what nobody needs"},
+	{"version", cli_version, "show the version"},
+};
+
+int cli_error(const char *format, ...)
+{
+	va_list arguments;
+	fflush(stdout);
+	fputs("portfence: ", stderr);
+	va_start(arguments, format);
+	vfprintf(stderr, format, arguments);
+	va_end(arguments);
+	fputc('\n', stderr);
+	return EXIT_PORTFENCE;
+}
+
+int cli_version(int argc, char **argv)
+{
+	int result =
+		cli_options(argc, argv, "Usage: portfence version\n\nShow the version.\n", NULL);
+	if (result >= 0)
+		return result;
+	puts("portfence " PF_VERSION);
+	return 0;
+}
+
+static void usage(FILE *stream)
+{
+	fputs("Usage: portfence COMMAND [OPTION]... [ARGUMENT]...\n"
+	      "       portfence --ports RANGES [--] PROGRAM [ARGUMENT]...\n"
+	      "\n"
+	      "Unmodified programs take their ephemeral (source) ports from a subrange.\n"
+	      "\n",
+		stream);
+	for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+		fprintf(stream, "  %-8s %s\n", commands[i].name, commands[i].help);
+	fputs("\n'portfence COMMAND --help' tells more; so does portfence(1).\n", stream);
+}
+
+// Returns 0, or EXIT_PORTFENCE if what was printed did not get out.
+static int flush(int result)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return result;
+	return result ? result : cli_error("standard output: %s", strerror(errno));
+}
+
+int main(int argc, char **argv)
+{
+	if (argc < 2) {
+		usage(stderr);
+		return EXIT_PORTFENCE;
+	}
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
+		usage(stdout);
+		return flush(0);
+	}
+	if (!strcmp(argv[1], "--version"))
+		return puts("portfence " PF_VERSION) < 0 ? EXIT_PORTFENCE : flush(0);
+	if (argv[1][0] == '-')
+		return cli_run(argc, argv); // the alias: portfence [options] -- program
+	for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+		if (!strcmp(argv[1], commands[i].name))
+			return flush(commands[i].run(argc - 1, argv + 1));
+	return cli_error("'%s' is no command; see portfence --help", argv[1]);
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT
+// Which process has a socket: /proc/PID/fd, read once into a hash table.
+#include "cli.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+// uthash ends the program where it finds no memory; so do we.
+#define HASH_NONFATAL_OOM 0
+#include <uthash.h>
+
+struct owner {
+	uint64_t inode;
+	pid_t pid;
+	char command[16]; // TASK_COMM_LEN
+	UT_hash_handle hh;
+};
+
+struct cli_processes {
+	struct owner *owners;
+};
+
+// Reads the name of a process, "?" if it has just ended; odd characters become '?'.
+static void command_read(pid_t pid, char command[16])
+{
+	char path[64];
+	snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
+	strcpy(command, "?");
+	FILE *file = fopen(path, "re");
+	if (!file)
+		return;
+	if (fgets(command, 16, file))
+		command[strcspn(command, "\n")] = 0;
+	fclose(file);
+	for (char *c = command; *c; c++)
+		if (!isgraph((unsigned char)*c))
+			*c = '?';
+}
+
+static void owner_add(struct cli_processes *processes, uint64_t inode, pid_t pid)
+{
+	struct owner *owner;
+	HASH_FIND(hh, processes->owners, &inode, sizeof inode, owner);
+	if (owner)
+		return;
+	owner = calloc(1, sizeof *owner);
+	if (!owner)
+		exit(cli_error("out of memory"));
+	owner->inode = inode;
+	owner->pid = pid;
+	command_read(pid, owner->command);
+	HASH_ADD(hh, processes->owners, inode, sizeof owner->inode, owner);
+}
+
+// Reads the sockets of one process; nothing if it has ended or is another user's.
+static void process_read(struct cli_processes *processes, pid_t pid)
+{
+	char path[64], target[64];
+	snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
+	DIR *dir = opendir(path);
+	if (!dir)
+		return;
+	for (struct dirent *entry; (entry = readdir(dir));) {
+		unsigned long long inode;
+		ssize_t length = readlinkat(dirfd(dir), entry->d_name, target, sizeof target - 1);
+		target[length > 0 ? length : 0] = 0;
+		if (sscanf(target, "socket:[%llu]", &inode) == 1)
+			owner_add(processes, inode, pid);
+	}
+	closedir(dir);
+}
+
+struct cli_processes *cli_processes_new(void)
+{
+	struct cli_processes *processes = calloc(1, sizeof *processes);
+	DIR *dir = opendir("/proc");
+	if (!processes)
+		exit(cli_error("out of memory"));
+	if (!dir)
+		return processes;
+	for (struct dirent *entry; (entry = readdir(dir));)
+		if (isdigit((unsigned char)entry->d_name[0]))
+			process_read(processes, (pid_t)atol(entry->d_name));
+	closedir(dir);
+	return processes;
+}
+
+void cli_processes_free(struct cli_processes *processes)
+{
+	struct owner *owner, *next;
+	HASH_ITER(hh, processes->owners, owner, next)
+	{
+		HASH_DEL(processes->owners, owner);
+		free(owner);
+	}
+	free(processes);
+}
+
+const char *cli_processes_find(
+	const struct cli_processes *processes, uint64_t inode, pid_t *ret_pid)
+{
+	struct owner *owner;
+	HASH_FIND(hh, processes->owners, &inode, sizeof inode, owner);
+	if (!owner || !inode)
+		return NULL;
+	*ret_pid = owner->pid;
+	return owner->command;
+}

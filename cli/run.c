@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT
+// portfence run: puts the shim in front of a program, and becomes it.
+#include "cli.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LIBRARY "libportfence.so"
+
+static const char usage[] =
+	"Usage: portfence run --ports RANGES [--] PROGRAM [ARGUMENT]...\n"
+	"\n"
+	"Run PROGRAM; it and all it starts take their ephemeral ports from RANGES.\n"
+	"\n"
+	"  -p, --ports RANGES  PORT or FIRST-LAST, several separated by commas: 20000-20999,22000\n"
+	"                      (default: $PORTFENCE_PORTS)\n"
+	"  -h, --help          show this\n"
+	"\n"
+	"Exit status: PROGRAM's own; 125 if portfence fails, 126 if PROGRAM cannot be run, 127 if\n"
+	"it is not found.\n";
+
+// Finds the library beside the command, else where it is installed. Returns 0, or an exit status.
+static int library_find(char path[PATH_MAX])
+{
+	ssize_t length = readlink("/proc/self/exe", path, PATH_MAX - sizeof LIBRARY);
+	if (length > 0) {
+		path[length] = 0;
+		strcpy(strrchr(path, '/') + 1, LIBRARY);
+	}
+	if (length <= 0 || access(path, R_OK) != 0)
+		snprintf(path, PATH_MAX, "%s/" LIBRARY, PF_LIBDIR);
+	if (access(path, R_OK) != 0)
+		return cli_error("%s: %s", path, strerror(errno));
+	if (strpbrk(path, " :$"))
+		return cli_error("%s: LD_PRELOAD takes no path with a blank, ':' or '$'", path);
+	return 0;
+}
+
+// Puts the library in front of what LD_PRELOAD has, unless it is there. Returns 0 or an exit
+// status.
+static int preload_set(const char *library)
+{
+	const char *before = getenv("LD_PRELOAD");
+	char *preload;
+	if (!before || !*before)
+		return setenv("LD_PRELOAD", library, 1) ? cli_error("%s", strerror(errno)) : 0;
+	if (strstr(before, library))
+		return 0;
+	if (asprintf(&preload, "%s:%s", library, before) < 0)
+		return cli_error("out of memory");
+	int result = setenv("LD_PRELOAD", preload, 1);
+	free(preload);
+	return result ? cli_error("%s", strerror(errno)) : 0;
+}
+
+// Checks the ports and puts them into the environment. Returns 0 or an exit status.
+static int ports_set(const char *ports)
+{
+	struct pf_ranges ranges;
+	char text[PF_RANGES_TEXT], error[PF_ERROR_TEXT];
+	if (!ports)
+		return cli_error("run: no ports; expected --ports RANGES, as in 20000-20999");
+	if (pf_ranges_parse(ports, &ranges, error) < 0)
+		return cli_error("ports %s", error);
+	pf_ranges_format(&ranges, text);
+	unsetenv("PORTFENCE_DISABLE");
+	return setenv("PORTFENCE_PORTS", text, 1) ? cli_error("%s", strerror(errno)) : 0;
+}
+
+int cli_run(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"ports", required_argument, NULL, 'p'},
+		{"help", no_argument, NULL, 'h'},
+		{0},
+	};
+	const char *ports = getenv("PORTFENCE_PORTS");
+	char library[PATH_MAX];
+	int option;
+
+	opterr = 0;
+	while ((option = getopt_long(argc, argv, "+:p:h", options, NULL)) != -1) {
+		if (option == 'p')
+			ports = optarg;
+		else if (option == 'h')
+			return fputs(usage, stdout) < 0 ? EXIT_PORTFENCE : 0;
+		else if (option == ':')
+			return cli_error("run: '%s' wants a value", argv[optind - 1]);
+		else
+			return cli_error(
+				"run: no option '%s'; see portfence run --help", argv[optind - 1]);
+	}
+	if (optind == argc)
+		return cli_error("run: no program; see portfence run --help");
+
+	int result = ports_set(ports);
+	if (result == 0)
+		result = library_find(library);
+	if (result == 0)
+		result = preload_set(library);
+	if (result)
+		return result;
+	execvp(argv[optind], argv + optind);
+	int error = errno;
+	cli_error("%s: %s", argv[optind], strerror(error));
+	return error == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN;
+}

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+// The segments of this network namespace.
+#include "cli.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+const char *cli_segment_dir(void)
+{
+	const char *dir = getenv("PORTFENCE_DIR");
+	return dir && *dir ? dir : PF_SEGMENT_DIR;
+}
+
+int cli_socket(void)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	return fd >= 0 ? fd : socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+}
+
+static uint64_t netns_of_self(void)
+{
+	int fd = cli_socket();
+	uint64_t netns = pf_segment_netns(fd);
+	if (fd >= 0)
+		close(fd);
+	return netns;
+}
+
+// Returns true for a name whose network namespace is `netns`, owned by a user that we may look
+// into.
+static bool is_ours(const char *name, uint64_t netns)
+{
+	unsigned long long digest, of;
+	unsigned uid;
+	char end;
+	if (sscanf(name, PF_SEGMENT_PREFIX "%16llx.%llu.%u%c", &digest, &of, &uid, &end) != 3)
+		return false;
+	return of == netns && (uid == geteuid() || geteuid() == 0);
+}
+
+int cli_segments(cli_segment_fn *each, void *arg)
+{
+	const char *dir = cli_segment_dir();
+	uint64_t netns = netns_of_self();
+	struct dirent **names;
+	int found = 0;
+	int count = scandir(dir, &names, NULL, alphasort);
+	if (count < 0) {
+		cli_error("%s: %s", dir, strerror(errno));
+		return -1;
+	}
+	for (int i = 0; i < count; i++) {
+		static struct cli_segment segment;
+		char reason[PF_SEGMENT_TEXT];
+		if (is_ours(names[i]->d_name, netns)) {
+			found++;
+			snprintf(segment.path, sizeof segment.path, "%s/%s", dir, names[i]->d_name);
+			if (pf_segment_open(
+				    segment.path, &segment.policy, &segment.segment, reason) < 0) {
+				cli_error("%s; 'portfence gc' removes it", reason);
+			} else {
+				each(&segment, arg);
+				pf_segment_close(&segment.segment);
+			}
+		}
+		free(names[i]);
+	}
+	free(names);
+	return found;
+}

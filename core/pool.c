@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: MIT
+// A pool: which of its ports are in use, per stripe, and which to try next.
+//
+// Theory of operation. A port of a stripe is in one of four states, told by three bits:
+//
+//	used                 somebody claimed it, or is about to
+//	current              released since the bitmaps last turned over: it holds
+//	previous             released before that: it still holds
+//	none of them         free
+//
+// take sets `used` by one fetch-or; whoever sees the bit clear in the answer owns the port. give
+// sets `current`, then clears `used`, so that nobody sees the port free in between. Every hold/2
+// `previous` is replaced by `current` and `current` by nothing, word by word, by whoever notices
+// first: a port rests for at least hold/2 and at most hold, with no timestamp of its own. Holding
+// ports are taken last, `previous` before `current`: they delay reuse and cost no capacity.
+//
+// A process that dies between any two of these steps leaves a bit set that should be clear (the
+// reap finds it) or a port free early (the kernel refuses it if need be). Nothing else can go
+// wrong: all 2^3 states are legal, and all indexes come from private memory.
+#include <portfence/pool.h>
+
+#include "atomics.h"
+
+#include <errno.h>
+
+struct pf_layout_word *pf_pool_word(const struct pf_pool *pool, uint32_t stripe, uint32_t word)
+{
+	unsigned char *at = pool->stripe + stripe * pool->stripe_size;
+	return (struct pf_layout_word *)(void *)(at + sizeof(struct pf_layout_stripe)) + word;
+}
+
+static struct pf_layout_stripe *stripe_header(const struct pf_pool *pool, uint32_t stripe)
+{
+	return (struct pf_layout_stripe *)(void *)(pool->stripe + stripe * pool->stripe_size);
+}
+
+uint64_t pf_pool_mask(const struct pf_pool *pool, uint32_t word)
+{
+	uint32_t rest = pool->ranges.ports - word * 64;
+	return rest >= 64 ? UINT64_MAX : (1ull << rest) - 1;
+}
+
+uint32_t pf_pool_stripe(const struct pf_pool *pool, uint64_t destination)
+{
+	return PF_STRIPE_TCP + (uint32_t)(destination % (pool->stripes - PF_STRIPE_TCP));
+}
+
+// The three bits of 64 ports, as one reader saw them.
+struct view {
+	uint64_t used, current, previous;
+};
+
+static void view_add(struct view *view, const struct pf_layout_word *word)
+{
+	view->used |= pf_word_get(&word->used);
+	view->current |= pf_word_get(&word->current);
+	view->previous |= pf_word_get(&word->previous);
+}
+
+// Returns what stands against each port of a word, for a newcomer in `stripe`: TCP to a destination
+// minds whole ports too, a whole port minds every destination.
+static struct view view_of(const struct pf_pool *pool, uint32_t stripe, uint32_t word)
+{
+	struct view view = {0, 0, 0};
+	view_add(&view, pf_pool_word(pool, stripe, word));
+	if (stripe >= PF_STRIPE_TCP)
+		view.used |= pf_word_get(&pf_pool_word(pool, PF_STRIPE_WHOLE, word)->used);
+	else if (stripe == PF_STRIPE_WHOLE)
+		for (uint32_t other = PF_STRIPE_TCP; other < pool->stripes; other++)
+			view_add(&view, pf_pool_word(pool, other, word));
+	return view;
+}
+
+// The order in which ports are taken.
+enum rank { RANK_FREE, RANK_PREVIOUS, RANK_CURRENT, RANKS };
+
+static uint64_t candidates(const struct view *view, enum rank rank)
+{
+	switch (rank) {
+	case RANK_FREE:
+		return ~(view->used | view->current | view->previous);
+	case RANK_PREVIOUS:
+		return view->previous & ~(view->used | view->current);
+	default:
+		return view->current & ~view->used;
+	}
+}
+
+// Returns true if bit `bit` of the word was clear and is now set by us.
+static bool claim_bit(struct pf_layout_word *word, unsigned bit)
+{
+	uint64_t mask = 1ull << bit;
+	if (pf_word_set(&word->used, mask) & mask)
+		return false;
+	pf_word_clear(&word->current, mask);
+	pf_word_clear(&word->previous, mask);
+	return true;
+}
+
+// Takes one of the `allowed` ports of a word, of this rank. Returns its bit, or 64 for none.
+static unsigned take_in_word(
+	struct pf_pool *pool, uint32_t stripe, uint32_t at, uint64_t allowed, enum rank rank)
+{
+	struct pf_layout_word *word = pf_pool_word(pool, stripe, at);
+	struct view view = view_of(pool, stripe, at);
+	uint64_t bits = candidates(&view, rank) & allowed;
+	for (; bits; bits &= bits - 1) {
+		unsigned bit = (unsigned)__builtin_ctzll(bits);
+		if (claim_bit(word, bit))
+			return bit;
+	}
+	return 64;
+}
+
+// Turns the hold bitmaps over. A reader in the middle of it sees a port free early or late.
+static void turn(struct pf_pool *pool, uint32_t stripe, uint64_t now)
+{
+	struct pf_layout_stripe *header = stripe_header(pool, stripe);
+	uint64_t turned = pf_word_get(&header->turned_ms);
+	if (now - turned <= pool->hold_ms / 2 || !pf_word_replace(&header->turned_ms, turned, now))
+		return;
+	bool twice = now - turned >= pool->hold_ms;
+	for (uint32_t i = 0; i < pool->words; i++) {
+		struct pf_layout_word *word = pf_pool_word(pool, stripe, i);
+		uint64_t released = pf_word_exchange(&word->current, 0);
+		pf_word_put(&word->previous, twice ? 0 : released);
+	}
+}
+
+int pf_pool_take(struct pf_pool *pool, uint32_t stripe, uint16_t avoid, uint64_t now,
+	uint32_t *start, uint16_t *ret_port)
+{
+	uint32_t first = *start % pool->ranges.ports;
+	uint64_t from_start = UINT64_MAX << first % 64;
+	int32_t avoided = avoid ? pf_ranges_index(&pool->ranges, avoid) : -1;
+
+	turn(pool, stripe, now);
+	for (enum rank rank = RANK_FREE; rank < RANKS; rank++) {
+		// The first word is visited twice: from the start on, and at the end up to it.
+		for (uint32_t i = 0; i <= pool->words; i++) {
+			uint32_t at = (first / 64 + i) % pool->words;
+			uint64_t allowed = pf_pool_mask(pool, at);
+			if (i == 0)
+				allowed &= from_start;
+			if (avoided >= 0 && (uint32_t)avoided / 64 == at)
+				allowed &= ~(1ull << avoided % 64);
+			unsigned bit = take_in_word(pool, stripe, at, allowed, rank);
+			if (bit == 64)
+				continue;
+			*start = at * 64 + bit + 1;
+			*ret_port = pf_ranges_port(&pool->ranges, at * 64 + bit);
+			return 0;
+		}
+	}
+	return -EAGAIN;
+}
+
+bool pf_pool_mark(struct pf_pool *pool, uint32_t stripe, uint16_t port)
+{
+	int32_t index = pf_ranges_index(&pool->ranges, port);
+	return index >= 0 &&
+		claim_bit(pf_pool_word(pool, stripe, (uint32_t)index / 64), (unsigned)index % 64);
+}
+
+void pf_pool_give(struct pf_pool *pool, uint32_t stripe, uint16_t port)
+{
+	int32_t index = pf_ranges_index(&pool->ranges, port);
+	if (index < 0 || stripe >= pool->stripes)
+		return;
+	struct pf_layout_word *word = pf_pool_word(pool, stripe, (uint32_t)index / 64);
+	if (pool->hold_ms)
+		pf_word_set(&word->current, 1ull << index % 64);
+	pf_word_clear(&word->used, 1ull << index % 64);
+
+	struct pf_layout_stripe *header = stripe_header(pool, stripe);
+	if (pf_word_get(&header->exhausted_ms))
+		pf_word_put(&header->exhausted_ms, 0);
+}
+
+void pf_pool_refuse(struct pf_pool *pool, uint32_t stripe, uint16_t port)
+{
+	pf_pool_give(pool, stripe, port);
+	pf_pool_count(pool, PF_COUNT_REFUSED, 1);
+}
+
+void pf_pool_exhaust(struct pf_pool *pool, uint32_t stripe, uint64_t now)
+{
+	pf_word_put(&stripe_header(pool, stripe)->exhausted_ms, now);
+}
+
+bool pf_pool_exhausted(struct pf_pool *pool, uint32_t stripe, uint64_t now)
+{
+	uint64_t since = pf_word_get(&stripe_header(pool, stripe)->exhausted_ms);
+	if (!since || now - since > PF_EXHAUSTED_MS)
+		return false;
+	pf_pool_count(pool, PF_COUNT_EXHAUSTED, 1);
+	return true;
+}
+
+enum pf_claim pf_pool_claim(const struct pf_pool *pool)
+{
+	return pf_word_get(&pool->shared->claim) == PF_CLAIM_LATE ? PF_CLAIM_LATE : PF_CLAIM_BIND;
+}
+
+void pf_pool_distrust(struct pf_pool *pool)
+{
+	pf_word_put(&pool->shared->claim, PF_CLAIM_BIND);
+	pf_pool_count(pool, PF_COUNT_STRAYED, 1);
+}
+
+void pf_pool_count(struct pf_pool *pool, enum pf_counter counter, uint64_t more)
+{
+	pf_word_add(&pool->shared->counter[counter], more);
+}
+
+uint64_t pf_pool_counted(const struct pf_pool *pool, enum pf_counter counter)
+{
+	return pf_word_get(&pool->shared->counter[counter]);
+}
+
+bool pf_pool_is_used(const struct pf_pool *pool, uint32_t stripe, uint16_t port)
+{
+	int32_t index = pf_ranges_index(&pool->ranges, port);
+	if (index < 0)
+		return false;
+	uint64_t used = pf_word_get(&pf_pool_word(pool, stripe, (uint32_t)index / 64)->used);
+	return used >> (unsigned)index % 64 & 1;
+}
+
+struct pf_pool_usage pf_pool_usage(const struct pf_pool *pool)
+{
+	struct pf_pool_usage usage = {0, 0, 0};
+	for (uint32_t i = 0; i < pool->words; i++) {
+		struct view all = {0, 0, 0};
+		uint64_t mask = pf_pool_mask(pool, i);
+		for (uint32_t stripe = 0; stripe < pool->stripes; stripe++) {
+			struct view one = {0, 0, 0};
+			view_add(&one, pf_pool_word(pool, stripe, i));
+			view_add(&all, pf_pool_word(pool, stripe, i));
+			usage.used += (uint32_t)__builtin_popcountll(one.used & mask);
+		}
+		uint64_t holding = (all.current | all.previous) & ~all.used & mask;
+		uint64_t used = all.used & mask;
+		usage.holding += (uint32_t)__builtin_popcountll(holding);
+		usage.free += (uint32_t)__builtin_popcountll(mask & ~used & ~holding);
+	}
+	return usage;
+}

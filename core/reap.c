@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: MIT
+// The reap: ports that no socket uses any more go back to their pools.
+//
+// Theory of operation. Nothing tells a segment that a process was killed, that the last copy of a
+// forked socket was closed, or that a library closed one past the hooks. The kernel knows, so it is
+// asked: one dump of the pools' ports gives, for every stripe, the bits that are alive. What was
+// used before the dump and is not alive goes back.
+//
+// A port between take and claim is used and has no socket yet. A dump must not return it: with the
+// bind claim, its next owner would notice only at connect, and a bound socket cannot try again. So
+// a port is given back only if two dumps, one after the other, do not show it, and the second is
+// made only if the first leaves something to give back.
+//
+// TIME_WAIT counts as dead: the kernel may allow reuse of such a port, and since it goes into hold,
+// it is tried last. A port of the whole stripe is alive while any TCP socket has its number: what
+// a listener accepted outlives it.
+#include <portfence/reap.h>
+
+#include <portfence/diag.h>
+
+#include "atomics.h"
+#include "util.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+
+// Bits of all stripes of all pools: three of them, of the same shape, in one scratch.
+struct bits {
+	struct pf_segment *segment;
+	size_t first[PF_POOLS_MAX]; // of each pool's words
+	size_t words;               // in all
+	uint64_t *alive;
+	uint64_t *dead; // used before the dump, and in none so far
+	bool learn;     // a new segment: nothing is known to be ours
+};
+
+static size_t word_at(const struct bits *bits, uint32_t pool, uint32_t stripe, uint32_t word)
+{
+	return bits->first[pool] + (size_t)stripe * bits->segment->pool[pool].words + word;
+}
+
+static void alive_mark(const struct bits *bits, uint32_t pool, uint32_t stripe, uint32_t index)
+{
+	bits->alive[word_at(bits, pool, stripe, index / 64)] |= 1ull << index % 64;
+}
+
+// Marks the stripes in which this socket keeps its port.
+static int socket_mark(const struct pf_socket *socket, void *arg)
+{
+	const struct bits *bits = arg;
+	if (socket->protocol == IPPROTO_TCP && socket->state == TCP_TIME_WAIT)
+		return 0;
+	for (uint32_t i = 0; i < bits->segment->pools; i++) {
+		const struct pf_pool *pool = &bits->segment->pool[i];
+		int32_t index = pf_ranges_index(&pool->ranges, socket->local.port);
+		if (index < 0)
+			continue;
+		if (socket->protocol == IPPROTO_UDP) {
+			alive_mark(bits, i, PF_STRIPE_UDP, (uint32_t)index);
+			continue;
+		}
+		if (!bits->learn || !socket->peer.port)
+			alive_mark(bits, i, PF_STRIPE_WHOLE, (uint32_t)index);
+		if (socket->peer.port)
+			alive_mark(bits, i, pf_pool_stripe(pool, pf_endpoint_hash(&socket->peer)),
+				(uint32_t)index);
+	}
+	return 0;
+}
+
+// Marks everything as alive in the stripes of a protocol that the kernel does not show.
+static void protocol_keep(const struct bits *bits, uint8_t protocol)
+{
+	for (uint32_t i = 0; i < bits->segment->pools; i++)
+		for (uint32_t stripe = 0; stripe < bits->segment->pool[i].stripes; stripe++)
+			for (uint32_t w = 0; w < bits->segment->pool[i].words; w++)
+				if ((stripe == PF_STRIPE_UDP) == (protocol == IPPROTO_UDP))
+					bits->alive[word_at(bits, i, stripe, w)] = UINT64_MAX;
+}
+
+// Dumps into bits->alive. Returns 0, or -errno if neither protocol could be seen.
+static int alive_read(const struct bits *bits)
+{
+	struct pf_range ranges[PF_RANGES_MAX];
+	size_t count = pf_segment_ranges(bits->segment, ranges);
+	int tcp = pf_diag_each(IPPROTO_TCP, ranges, count, socket_mark, (void *)(uintptr_t)bits);
+	int udp = pf_diag_each(IPPROTO_UDP, ranges, count, socket_mark, (void *)(uintptr_t)bits);
+	if (tcp && !bits->learn)
+		protocol_keep(bits, IPPROTO_TCP);
+	if (udp && !bits->learn)
+		protocol_keep(bits, IPPROTO_UDP);
+	return tcp && udp ? tcp : 0;
+}
+
+// Calls `visit` for every word of every stripe.
+static void words_each(const struct bits *bits,
+	void (*visit)(const struct bits *, struct pf_layout_word *, size_t at))
+{
+	for (uint32_t i = 0; i < bits->segment->pools; i++) {
+		const struct pf_pool *pool = &bits->segment->pool[i];
+		for (uint32_t stripe = 0; stripe < pool->stripes; stripe++)
+			for (uint32_t w = 0; w < pool->words; w++)
+				visit(bits, pf_pool_word(pool, stripe, w),
+					word_at(bits, i, stripe, w));
+	}
+}
+
+static void used_copy(const struct bits *bits, struct pf_layout_word *word, size_t at)
+{
+	bits->dead[at] = pf_word_get(&word->used);
+}
+
+// Gets scratch for the bits. Returns 0 or -ENOMEM.
+static int bits_make(struct pf_segment *segment, struct bits *bits)
+{
+	memset(bits, 0, sizeof *bits);
+	bits->segment = segment;
+	for (uint32_t i = 0; i < segment->pools; i++) {
+		bits->first[i] = bits->words;
+		bits->words += (size_t)segment->pool[i].stripes * segment->pool[i].words;
+	}
+	bits->alive = pf_segment_scratch(2 * bits->words * sizeof *bits->alive);
+	if (!bits->alive)
+		return -ENOMEM;
+	bits->dead = bits->alive + bits->words;
+	return 0;
+}
+
+static void bits_free(struct bits *bits)
+{
+	pf_segment_scratch_free(bits->alive, 2 * bits->words * sizeof *bits->alive);
+}
+
+// Takes what is alive out of what is dead. Returns true if something is left.
+static bool dead_narrow(struct bits *bits)
+{
+	uint64_t left = 0;
+	for (size_t at = 0; at < bits->words; at++) {
+		bits->dead[at] &= ~bits->alive[at];
+		left |= bits->dead[at];
+	}
+	return left;
+}
+
+// Gives back the dead of one pool. Returns how many there were.
+static uint32_t dead_give(const struct bits *bits, uint32_t i)
+{
+	struct pf_pool *pool = &bits->segment->pool[i];
+	uint32_t given = 0;
+	for (uint32_t stripe = 0; stripe < pool->stripes; stripe++)
+		for (uint32_t w = 0; w < pool->words; w++) {
+			uint64_t dead = bits->dead[word_at(bits, i, stripe, w)];
+			dead &= pf_pool_mask(pool, w);
+			for (; dead; dead &= dead - 1, given++)
+				pf_pool_give(pool, stripe,
+					pf_ranges_port(&pool->ranges,
+						w * 64 + (uint32_t)__builtin_ctzll(dead)));
+		}
+	pf_pool_count(pool, PF_COUNT_REAPED, given);
+	return given;
+}
+
+int pf_reap(struct pf_segment *segment, uint32_t *ret_reaped)
+{
+	struct bits bits;
+	uint32_t reaped = 0;
+	int result = bits_make(segment, &bits);
+	if (result < 0)
+		return result;
+
+	words_each(&bits, used_copy);
+	for (int dump = 0; dump < 2; dump++) {
+		result = alive_read(&bits);
+		if (result < 0 || !dead_narrow(&bits))
+			goto out;
+	}
+	for (uint32_t i = 0; i < segment->pools; i++)
+		reaped += dead_give(&bits, i);
+out:
+	bits_free(&bits);
+	if (result == 0)
+		*ret_reaped = reaped;
+	return result;
+}
+
+int pf_reap_sometimes(struct pf_segment *segment, uint64_t now, uint32_t *ret_reaped)
+{
+	uint64_t last = pf_word_get(&segment->shared->reaped_ms);
+	// A time in the future is no time: the segment was damaged, or the clock is another's.
+	if (last && now - last < PF_REAP_INTERVAL_MS)
+		return -EAGAIN;
+	if (!pf_word_replace(&segment->shared->reaped_ms, last, now))
+		return -EAGAIN;
+	return pf_reap(segment, ret_reaped);
+}
+
+static void alive_use(const struct bits *bits, struct pf_layout_word *word, size_t at)
+{
+	if (bits->alive[at])
+		pf_word_set(&word->used, bits->alive[at]);
+}
+
+int pf_reap_learn(struct pf_segment *segment)
+{
+	struct bits bits;
+	int result = bits_make(segment, &bits);
+	if (result < 0)
+		return result;
+	bits.learn = true;
+	result = alive_read(&bits);
+	if (result == 0)
+		words_each(&bits, alive_use);
+	bits_free(&bits);
+	return result;
+}

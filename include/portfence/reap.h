@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: MIT
+// The reap: ports that no socket uses any more go back to their pools.
+#ifndef PORTFENCE_REAP_H
+#define PORTFENCE_REAP_H
+
+#include <portfence/segment.h>
+
+// The shim reaps at most this often, per segment.
+#define PF_REAP_INTERVAL_MS 100
+
+// Gives back every used port that the kernel shows in no socket, or in TIME_WAIT only.
+// Unprivileged. Returns 0 with the count in ret_reaped (summed over stripes), or -errno (no
+// netlink, no memory); a protocol that the kernel does not show keeps its ports.
+int pf_reap(struct pf_segment *segment, uint32_t *ret_reaped);
+
+// The same, unless another process did it less than PF_REAP_INTERVAL_MS before `now`, which is
+// pf_now_ms(); then returns -EAGAIN.
+int pf_reap_sometimes(struct pf_segment *segment, uint64_t now, uint32_t *ret_reaped);
+
+// Marks every port that the kernel shows as used: for a new segment. Returns 0 or -errno.
+int pf_reap_learn(struct pf_segment *segment);
+
+#endif

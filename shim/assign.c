@@ -1,0 +1,656 @@
+// SPDX-License-Identifier: MIT
+// How a call gets its port: the whole story.
+//
+// Every call that would make the kernel choose a port goes through four stages:
+//
+//	classify   what is this fd, and does it need a port at all?       (classify.c, fdmap.c)
+//	take       a port of the pool, in the destination's stripe         (core/pool.c)
+//	claim      make the kernel fix that port on the socket             (here)
+//	record     fd -> lease, for the close to come                      (fdmap.c)
+//
+// and then returns exactly what the program's own call returned. There are two claims:
+//
+//	late   IP_LOCAL_PORT_RANGE = {port, port}, then the program's own connect. If the kernel
+//	       refuses (EADDRNOTAVAIL), the next port is tried on the same socket; after a few
+//	       refusals the kernel searches the whole range. The option is ignored for ports that
+//	       it does not honour, so the port that came out is looked at.
+//	bind   bind() to the port, with SO_REUSEADDR if it is an outgoing TCP connection, so that
+//	       other connections can share the port towards other destinations. A bound socket
+//	       cannot be bound again: if connect fails then, that is final.
+//
+// UDP, bind(0) and listen always use the bind claim; outgoing TCP uses its pool's.
+//
+// What is invariant, whatever the segment or the fd map say: a port that we claim is in the pool,
+// since it comes from the private copy of the ranges; the kernel alone decides whether it is free;
+// and a claim is tried a bounded number of times. A crash between take and record leaves a used
+// port without a socket, which the next reap gives back. A wrong fd map costs an early or a late
+// give-back, both of which the kernel's refusal or the next reap put right.
+//
+// The story leaves out: what the fd's other copies do (the reap), and calls that never come here
+// (raw system calls, libc's own, io_uring); for them a late pool's sockets carry its range from the
+// start.
+#include "assign.h"
+
+#include "classify.h"
+#include "fdmap.h"
+#include "fence.h"
+#include "real.h"
+
+#include "random.h"
+#include "util.h"
+
+#include <portfence/claim.h>
+#include <portfence/endpoint.h>
+#include <portfence/reap.h>
+
+#include <netinet/in.h>
+#include <string.h>
+
+// Ports that a late claim tries one by one before the kernel searches the range.
+#define LATE_TRIES 4
+
+// The program's own call, to be made when the socket has its port, and perhaps again with another.
+struct operation {
+	ssize_t (*run)(const struct operation *operation);
+	int fd;
+	int flags;
+	const struct sockaddr *address; // connect, sendto
+	socklen_t length;
+	const void *data; // sendto, sendmsg, sendmmsg
+	size_t size;
+};
+
+// A socket in search of a port.
+struct seeker {
+	int fd;
+	struct pf_fd state;
+	uint64_t ticket; // of the fd map's entry
+	struct pf_segment *segment;
+	struct pf_pool *pool;
+	uint32_t stripe;
+	uint16_t avoid; // never this port
+	uint32_t start; // index to look from
+	uint64_t now;
+};
+
+// ---- Take ------------------------------------------------------------------------------------
+
+// Returns a seeker for a port in `stripe`, or, if `destination` is given and it is TCP, in that
+// destination's stripe.
+static struct seeker seeker_for(int fd, struct pf_fd state, uint64_t ticket, uint32_t stripe,
+	const struct pf_endpoint *destination)
+{
+	struct seeker seeker = {.fd = fd, .state = state, .ticket = ticket, .stripe = stripe};
+	seeker.segment = pf_fence_segment(fd);
+	seeker.pool = &seeker.segment->pool[0];
+	seeker.now = pf_now_ms();
+	// The high half of 64 random bits times n, over 2^32, is uniform enough over n ports.
+	seeker.start = (uint32_t)((pf_random() >> 32) * seeker.pool->ranges.ports >> 32);
+	if (!destination)
+		return seeker;
+	if (state.kind == PF_FD_TCP)
+		seeker.stripe = pf_pool_stripe(seeker.pool, pf_endpoint_hash(destination));
+	// A socket that connects to its own port on its own host gets itself as peer (RFC 9293,
+	// section 3.5: simultaneous open).
+	if (pf_endpoint_is_loopback(destination))
+		seeker.avoid = destination->port;
+	return seeker;
+}
+
+// Takes a port, after a reap if there is none. Returns 0, or -EAGAIN if the stripe is exhausted.
+static int seeker_take(struct seeker *seeker, uint16_t *ret_port)
+{
+	uint32_t reaped;
+	int result = pf_pool_take(
+		seeker->pool, seeker->stripe, seeker->avoid, seeker->now, &seeker->start, ret_port);
+	if (result == -EAGAIN && pf_reap_sometimes(seeker->segment, seeker->now, &reaped) == 0 &&
+		reaped)
+		result = pf_pool_take(seeker->pool, seeker->stripe, seeker->avoid, seeker->now,
+			&seeker->start, ret_port);
+	return result;
+}
+
+static bool seeker_is_hopeless(struct seeker *seeker)
+{
+	return pf_pool_exhausted(seeker->pool, seeker->stripe, seeker->now);
+}
+
+// Remembers that there is no port. Returns `error`, negated.
+static int seeker_give_up(struct seeker *seeker, int error)
+{
+	pf_pool_exhaust(seeker->pool, seeker->stripe, seeker->now);
+	pf_pool_count(seeker->pool, PF_COUNT_EXHAUSTED, 1);
+	return -error;
+}
+
+// ---- Record ----------------------------------------------------------------------------------
+
+// Writes fd -> lease. If the fd changed hands meanwhile, the port stays used until the next reap.
+static void lease_record(struct seeker *seeker, uint16_t port, uint8_t late)
+{
+	struct pf_fd lease = seeker->state;
+	lease.flags |= PF_FD_BOUND | PF_FD_LEASE | late;
+	lease.pool = (uint8_t)(seeker->pool - seeker->segment->pool);
+	lease.stripe = (uint16_t)seeker->stripe;
+	lease.port = port;
+	pf_fdmap_replace(seeker->fd, seeker->ticket, lease);
+}
+
+// Writes that the fd has, or has no longer, a port that is no lease.
+static void state_record(int fd, uint64_t ticket, struct pf_fd state, uint8_t set)
+{
+	state.flags = (uint8_t)((state.flags & (PF_FD_IPV6 | PF_FD_ADDRESS)) | set);
+	pf_fdmap_replace(fd, ticket, state);
+}
+
+// Gives a lease back that was taken out of the fd map, unless others may hold its socket too.
+static void lease_give(struct pf_fd lease)
+{
+	if (!(lease.flags & PF_FD_LEASE) || !pf_fdmap_is_own(lease))
+		return;
+	struct pf_segment *segment = pf_fence_segment(-1);
+	if (lease.pool < segment->pools)
+		pf_pool_give(&segment->pool[lease.pool], lease.stripe, lease.port);
+}
+
+// ---- The bind claim --------------------------------------------------------------------------
+
+// Writes the address to bind to, without a port: the one that the socket has, or none.
+static socklen_t address_local(struct seeker *seeker, struct sockaddr_storage *address)
+{
+	socklen_t length = sizeof *address;
+	if ((seeker->state.flags & PF_FD_ADDRESS) &&
+		pf_sys(SYS_getsockname, seeker->fd, address, &length) == 0)
+		return length;
+	memset(address, 0, sizeof *address);
+	bool ipv6 = seeker->state.flags & PF_FD_IPV6;
+	address->ss_family = ipv6 ? AF_INET6 : AF_INET;
+	return ipv6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+}
+
+// The port is at the same place in both families.
+_Static_assert(offsetof(struct sockaddr_in, sin_port) == offsetof(struct sockaddr_in6, sin6_port),
+	"sin_port and sin6_port");
+
+static void address_set_port(struct sockaddr_storage *address, uint16_t port)
+{
+	port = htons(port);
+	memcpy((char *)address + offsetof(struct sockaddr_in, sin_port), &port, sizeof port);
+}
+
+// Binds the socket to a port of its stripe, and records the lease. Returns 0; -EAGAIN if there is
+// no port; or what bind(2) says of the socket or the address, -errno: then nothing is taken.
+static int claim_by_bind(struct seeker *seeker, struct sockaddr_storage *address, socklen_t length)
+{
+	// Each refusal is about another port: the search goes on behind it. A port that was refused
+	// holds, and is met once more as holding.
+	uint32_t tries = 2 * seeker->pool->ranges.ports;
+	while (tries--) {
+		uint16_t port;
+		int result = seeker_take(seeker, &port);
+		if (result < 0)
+			return result;
+		address_set_port(address, port);
+		result = pf_real_bind(seeker->fd, (struct sockaddr *)address, length);
+		if (result == 0) {
+			lease_record(seeker, port, 0);
+			return 0;
+		}
+		if (result != -EADDRINUSE) {
+			pf_pool_give(seeker->pool, seeker->stripe, port);
+			return result;
+		}
+		pf_pool_refuse(seeker->pool, seeker->stripe, port);
+	}
+	return -EAGAIN;
+}
+
+// The bind claim for a socket that the program did not bind. Returns 0, also if the socket turns
+// out to be bound; -exhausted if there is no port; else -errno.
+static int claim_unbound(struct seeker *seeker, int exhausted)
+{
+	struct sockaddr_storage address;
+	socklen_t length = address_local(seeker, &address);
+	if (seeker_is_hopeless(seeker))
+		return -exhausted;
+	int result = claim_by_bind(seeker, &address, length);
+	if (result == -EINVAL) {
+		// bind(2): already bound, past our hooks. So be it.
+		state_record(seeker->fd, seeker->ticket, seeker->state, PF_FD_BOUND);
+		return 0;
+	}
+	return result == -EAGAIN ? seeker_give_up(seeker, exhausted) : result;
+}
+
+static ssize_t connect_by_bind(struct seeker *seeker, const struct operation *operation)
+{
+	const int on = 1;
+	pf_sys(SYS_setsockopt, seeker->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+	int result = claim_unbound(seeker, EADDRNOTAVAIL);
+	return result < 0 ? result : operation->run(operation);
+}
+
+// ---- The late claim --------------------------------------------------------------------------
+
+// Narrows the kernel's choice to first..last. Returns 0 or -errno.
+static int range_set(int fd, uint16_t first, uint16_t last)
+{
+	uint32_t range = (uint32_t)last << 16 | first;
+	return (int)pf_sys(SYS_setsockopt, fd, SOL_IP, IP_LOCAL_PORT_RANGE, &range, sizeof range);
+}
+
+// Sets the range that holds a random port of the pool: the option takes only one.
+static void range_set_pool(int fd, const struct pf_pool *pool)
+{
+	uint32_t at = 0;
+	if (pool->ranges.count > 1)
+		at = (uint32_t)((pf_random() >> 32) * pool->ranges.count >> 32);
+	range_set(fd, pool->ranges.range[at].first, pool->ranges.range[at].last);
+}
+
+// Returns true if the connection is made or under way, so that the socket keeps its port.
+static bool is_under_way(ssize_t result)
+{
+	return result >= 0 || result == -EINPROGRESS || result == -EINTR;
+}
+
+// The kernel chose a port outside the pool: the range is not honoured any more (somebody changed
+// the sysctl), or the socket had a port all along. Returns what the program gets.
+static ssize_t connect_strayed(
+	struct seeker *seeker, const struct operation *operation, ssize_t result)
+{
+	const struct sockaddr none = {.sa_family = AF_UNSPEC};
+	if (pf_claim_choose(&seeker->pool->ranges, seeker->fd) == PF_CLAIM_LATE) {
+		state_record(seeker->fd, seeker->ticket, seeker->state, PF_FD_BOUND);
+		return result;
+	}
+	pf_pool_distrust(seeker->pool);
+	if (pf_real_connect(seeker->fd, &none, sizeof none) < 0)
+		return result;
+	return connect_by_bind(seeker, operation);
+}
+
+// After a call that was not refused: looks at the port that came out, and records or returns the
+// lease. `port` is the one that was taken, or 0 if the kernel searched. Returns what the program
+// gets.
+static ssize_t connect_settle(
+	struct seeker *seeker, const struct operation *operation, uint16_t port, ssize_t result)
+{
+	if (!is_under_way(result)) {
+		// The kernel let go of the port.
+		pf_pool_give(seeker->pool, seeker->stripe, port);
+		return result;
+	}
+	uint16_t chosen = pf_classify_port(seeker->fd);
+	if (chosen != port) {
+		pf_pool_give(seeker->pool, seeker->stripe, port);
+		if (pf_ranges_index(&seeker->pool->ranges, chosen) < 0)
+			return connect_strayed(seeker, operation, result);
+		pf_pool_mark(seeker->pool, seeker->stripe, chosen);
+	}
+	lease_record(seeker, chosen, PF_FD_LATE);
+	return result;
+}
+
+// Lets the kernel search first..last, if that is a range. Returns as the operation does.
+static ssize_t search_range(
+	struct seeker *seeker, const struct operation *operation, uint32_t first, uint32_t last)
+{
+	if (first > last || range_set(seeker->fd, (uint16_t)first, (uint16_t)last) < 0)
+		return -EADDRNOTAVAIL;
+	ssize_t result = operation->run(operation);
+	return result == -EADDRNOTAVAIL ? result : connect_settle(seeker, operation, 0, result);
+}
+
+// Lets the kernel search the pool, range by range, around the port to avoid. Returns as the
+// operation does; -EADDRNOTAVAIL if there is no port.
+static ssize_t connect_by_search(struct seeker *seeker, const struct operation *operation)
+{
+	const struct pf_ranges *ranges = &seeker->pool->ranges;
+	ssize_t result = -EADDRNOTAVAIL;
+	pf_pool_count(seeker->pool, PF_COUNT_SEARCHED, 1);
+	for (uint32_t i = 0; i < ranges->count && result == -EADDRNOTAVAIL; i++) {
+		struct pf_range range = ranges->range[(seeker->start + i) % ranges->count];
+		if (seeker->avoid < range.first || seeker->avoid > range.last) {
+			result = search_range(seeker, operation, range.first, range.last);
+			continue;
+		}
+		result = search_range(seeker, operation, range.first, seeker->avoid - 1u);
+		if (result == -EADDRNOTAVAIL)
+			result = search_range(seeker, operation, seeker->avoid + 1u, range.last);
+	}
+	return result;
+}
+
+static ssize_t connect_late(struct seeker *seeker, const struct operation *operation)
+{
+	int taken = 0;
+	if (seeker_is_hopeless(seeker))
+		return -EADDRNOTAVAIL;
+	for (int tries = 0; tries < LATE_TRIES; tries++) {
+		uint16_t port;
+		taken = seeker_take(seeker, &port);
+		if (taken < 0)
+			break;
+		if (range_set(seeker->fd, port, port) < 0) {
+			// A sandbox without setsockopt, or an older kernel under an old segment.
+			pf_pool_give(seeker->pool, seeker->stripe, port);
+			return connect_by_bind(seeker, operation);
+		}
+		ssize_t result = operation->run(operation);
+		if (result != -EADDRNOTAVAIL)
+			return connect_settle(seeker, operation, port, result);
+		pf_pool_refuse(seeker->pool, seeker->stripe, port);
+	}
+	ssize_t result = connect_by_search(seeker, operation);
+	if (result == -EADDRNOTAVAIL && taken < 0)
+		return seeker_give_up(seeker, EADDRNOTAVAIL);
+	return result;
+}
+
+// ---- Connect ---------------------------------------------------------------------------------
+
+// A connect, or a first send that connects, on a TCP socket. Returns as the operation does.
+static ssize_t tcp_connect(int fd, struct pf_fd state, uint64_t ticket,
+	const struct pf_endpoint *destination, const struct operation *operation)
+{
+	if (state.flags & PF_FD_BOUND) {
+		// It has a port: it was bound, or this is a second connect on it.
+		ssize_t result = operation->run(operation);
+		bool keeps = is_under_way(result) || result == -EALREADY || result == -EISCONN;
+		if (keeps || !(state.flags & PF_FD_LATE))
+			return result;
+		// The attempt before failed, and the kernel let go of the port. The next connect is
+		// a new one; if this one was new already, and refused, it is that next one.
+		state_record(fd, ticket, state, 0);
+		lease_give(state);
+		if (result != -EADDRNOTAVAIL)
+			return result;
+		state = pf_classify(fd, false, &ticket);
+		if (state.kind != PF_FD_TCP || state.flags & PF_FD_BOUND)
+			return result;
+	}
+	struct seeker seeker = seeker_for(fd, state, ticket, PF_STRIPE_TCP, destination);
+	if (pf_pool_claim(seeker.pool) == PF_CLAIM_LATE)
+		return connect_late(&seeker, operation);
+	return connect_by_bind(&seeker, operation);
+}
+
+// Gives an unbound UDP socket its port. Returns 0 or -errno.
+static int udp_bind(
+	int fd, struct pf_fd state, uint64_t ticket, const struct pf_endpoint *destination)
+{
+	if (state.flags & PF_FD_BOUND)
+		return 0;
+	struct seeker seeker = seeker_for(fd, state, ticket, PF_STRIPE_UDP, destination);
+	return claim_unbound(&seeker, EAGAIN);
+}
+
+// connect to AF_UNSPEC: the socket is as new, if the kernel chose its port (connect(2)).
+static ssize_t disconnect(
+	int fd, struct pf_fd state, uint64_t ticket, const struct operation *operation)
+{
+	ssize_t result = operation->run(operation);
+	if (result == 0 && (state.flags & PF_FD_LATE)) {
+		state_record(fd, ticket, state, 0);
+		lease_give(state);
+	}
+	return result;
+}
+
+static ssize_t run_connect(const struct operation *operation)
+{
+	return pf_real_connect(operation->fd, operation->address, operation->length);
+}
+
+// Returns the family of an address that can be read, or -1: whatever it is, the kernel will say it.
+static int family_of(const struct sockaddr *address, socklen_t length)
+{
+	if (length < sizeof address->sa_family || length > sizeof(struct sockaddr_storage) ||
+		!pf_classify_readable(address, length))
+		return -1;
+	return address->sa_family;
+}
+
+int pf_assign_connect(int fd, const struct sockaddr *address, socklen_t length)
+{
+	struct operation operation = {run_connect, fd, 0, address, length, NULL, 0};
+	struct pf_endpoint destination;
+	uint64_t ticket;
+	enum pf_fence fence = pf_fence();
+	int family = fence == PF_FENCE_OFF ? -1 : family_of(address, length);
+
+	if (family != AF_INET && family != AF_INET6 && family != AF_UNSPEC)
+		return (int)run_connect(&operation);
+	struct pf_fd state = pf_classify(fd, true, &ticket);
+	if (state.kind != PF_FD_TCP && state.kind != PF_FD_UDP)
+		return (int)run_connect(&operation);
+	if (family == AF_UNSPEC)
+		return (int)disconnect(fd, state, ticket, &operation);
+	if (pf_endpoint_read(address, length, &destination) < 0)
+		return (int)run_connect(&operation);
+	if (fence == PF_FENCE_CLOSED)
+		return pf_fence_refuse();
+
+	if (state.kind == PF_FD_TCP)
+		return (int)tcp_connect(fd, state, ticket, &destination, &operation);
+	int result = udp_bind(fd, state, ticket, &destination);
+	return result < 0 ? result : (int)run_connect(&operation);
+}
+
+// ---- Send ------------------------------------------------------------------------------------
+
+// A send to `address`, which may be NULL. Only an unbound socket has a port to get: by its first
+// datagram, or by TCP fast open.
+static ssize_t send_to(const struct operation *operation)
+{
+	struct pf_endpoint destination;
+	uint64_t ticket;
+	enum pf_fence fence = pf_fence();
+	if (fence == PF_FENCE_OFF || !operation->address)
+		return operation->run(operation);
+	struct pf_fd state = pf_classify(operation->fd, false, &ticket);
+	bool connects = state.kind == PF_FD_TCP && (operation->flags & MSG_FASTOPEN);
+	if ((state.flags & PF_FD_BOUND) || (state.kind != PF_FD_UDP && !connects))
+		return operation->run(operation);
+	if (family_of(operation->address, operation->length) < 0 ||
+		pf_endpoint_read(operation->address, operation->length, &destination) < 0)
+		return operation->run(operation);
+	if (fence == PF_FENCE_CLOSED)
+		return pf_fence_refuse();
+
+	if (connects)
+		return tcp_connect(operation->fd, state, ticket, &destination, operation);
+	int result = udp_bind(operation->fd, state, ticket, &destination);
+	return result < 0 ? result : operation->run(operation);
+}
+
+static ssize_t run_sendto(const struct operation *operation)
+{
+	return pf_real_sendto(operation->fd, operation->data, operation->size, operation->flags,
+		operation->address, operation->length);
+}
+
+ssize_t pf_assign_sendto(int fd, const void *data, size_t size, int flags,
+	const struct sockaddr *address, socklen_t length)
+{
+	struct operation operation = {run_sendto, fd, flags, address, length, data, size};
+	return send_to(&operation);
+}
+
+// Returns true if the fd has, or never needs, a port: its messages are not even looked at.
+static bool is_settled(int fd, int flags)
+{
+	uint64_t ticket;
+	if (pf_fence() == PF_FENCE_OFF)
+		return true;
+	struct pf_fd state = pf_classify(fd, false, &ticket);
+	if (state.kind == PF_FD_UDP || (state.kind == PF_FD_TCP && (flags & MSG_FASTOPEN)))
+		return state.flags & PF_FD_BOUND;
+	return true;
+}
+
+// Puts the address of a message into the operation, if both can be read.
+static void address_of_message(struct operation *operation, const struct msghdr *message)
+{
+	if (!pf_classify_readable(message, sizeof *message))
+		return;
+	operation->address = message->msg_name;
+	operation->length = message->msg_namelen;
+}
+
+static ssize_t run_sendmsg(const struct operation *operation)
+{
+	return pf_real_sendmsg(operation->fd, operation->data, operation->flags);
+}
+
+ssize_t pf_assign_sendmsg(int fd, const struct msghdr *message, int flags)
+{
+	struct operation operation = {run_sendmsg, fd, flags, NULL, 0, message, 0};
+	if (is_settled(fd, flags))
+		return run_sendmsg(&operation);
+	address_of_message(&operation, message);
+	return send_to(&operation);
+}
+
+static ssize_t run_sendmmsg(const struct operation *operation)
+{
+	struct mmsghdr *messages = (struct mmsghdr *)(uintptr_t)operation->data;
+	return pf_real_sendmmsg(
+		operation->fd, messages, (unsigned)operation->size, operation->flags);
+}
+
+int pf_assign_sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
+{
+	struct operation operation = {run_sendmmsg, fd, flags, NULL, 0, messages, count};
+	if (count == 0 || is_settled(fd, flags))
+		return (int)run_sendmmsg(&operation);
+	address_of_message(&operation, &messages->msg_hdr);
+	return (int)send_to(&operation);
+}
+
+// ---- Bind, listen ----------------------------------------------------------------------------
+
+// Returns true if the program asked for its port to be chosen at connect (ip(7)).
+static bool is_port_deferred(int fd)
+{
+	int deferred = 0;
+	socklen_t size = sizeof deferred;
+	long result = pf_sys(SYS_getsockopt, fd, SOL_IP, IP_BIND_ADDRESS_NO_PORT, &deferred, &size);
+	return result == 0 && deferred;
+}
+
+// Returns the stripe of a socket that takes its port for itself, for every destination.
+static uint32_t stripe_of_own(struct pf_fd state)
+{
+	return state.kind == PF_FD_TCP ? PF_STRIPE_WHOLE : PF_STRIPE_UDP;
+}
+
+// bind to port 0. Returns 0 or -errno.
+static int bind_to_any(int fd, struct pf_fd state, uint64_t ticket, const struct sockaddr *address,
+	socklen_t length)
+{
+	struct sockaddr_storage local;
+	if (is_port_deferred(fd)) {
+		int result = pf_real_bind(fd, address, length);
+		if (result == 0)
+			state_record(fd, ticket, state, PF_FD_ADDRESS);
+		return result;
+	}
+	struct seeker seeker = seeker_for(fd, state, ticket, stripe_of_own(state), NULL);
+	if (seeker_is_hopeless(&seeker))
+		return -EADDRINUSE;
+	memcpy(&local, address, length);
+	int result = claim_by_bind(&seeker, &local, length);
+	return result == -EAGAIN ? seeker_give_up(&seeker, EADDRINUSE) : result;
+}
+
+// Reads an address that may be bound to: bind(2) takes AF_UNSPEC for AF_INET. Returns 0 or -errno.
+static int endpoint_to_bind(
+	const struct sockaddr *address, socklen_t length, struct pf_endpoint *ret_endpoint)
+{
+	struct sockaddr_in in;
+	if (address->sa_family != AF_UNSPEC || length < sizeof in)
+		return pf_endpoint_read(address, length, ret_endpoint);
+	memcpy(&in, address, sizeof in);
+	in.sin_family = AF_INET;
+	return pf_endpoint_read((struct sockaddr *)&in, sizeof in, ret_endpoint);
+}
+
+int pf_assign_bind(int fd, const struct sockaddr *address, socklen_t length)
+{
+	struct pf_endpoint local;
+	uint64_t ticket;
+	enum pf_fence fence = pf_fence();
+	if (fence == PF_FENCE_OFF || family_of(address, length) < 0 ||
+		endpoint_to_bind(address, length, &local) < 0)
+		return pf_real_bind(fd, address, length);
+	struct pf_fd state = pf_classify(fd, true, &ticket);
+	if (state.kind != PF_FD_TCP && state.kind != PF_FD_UDP)
+		return pf_real_bind(fd, address, length);
+
+	if (local.port == 0 && fence == PF_FENCE_CLOSED)
+		return pf_fence_refuse();
+	if (local.port == 0 && !(state.flags & PF_FD_BOUND))
+		return bind_to_any(fd, state, ticket, address, length);
+	int result = pf_real_bind(fd, address, length);
+	if (result == 0)
+		state_record(fd, ticket, state, PF_FD_BOUND);
+	return result;
+}
+
+int pf_assign_listen(int fd, int backlog)
+{
+	uint64_t ticket;
+	enum pf_fence fence = pf_fence();
+	if (fence == PF_FENCE_OFF)
+		return pf_real_listen(fd, backlog);
+	struct pf_fd state = pf_classify(fd, true, &ticket);
+	if (state.kind != PF_FD_TCP || (state.flags & PF_FD_BOUND))
+		return pf_real_listen(fd, backlog);
+	if (fence == PF_FENCE_CLOSED)
+		return pf_fence_refuse();
+
+	struct seeker seeker = seeker_for(fd, state, ticket, PF_STRIPE_WHOLE, NULL);
+	int result = claim_unbound(&seeker, EADDRINUSE);
+	return result < 0 ? result : pf_real_listen(fd, backlog);
+}
+
+// ---- Socket, close, fork ---------------------------------------------------------------------
+
+int pf_assign_socket(int domain, int type, int protocol)
+{
+	enum pf_fence fence = pf_fence();
+	int fd = pf_real_socket(domain, type, protocol);
+	if (fence == PF_FENCE_OFF || fd < 0)
+		return fd;
+	struct pf_fd state = pf_classify_new(domain, type, protocol);
+	if (fence == PF_FENCE_ON && state.kind != PF_FD_OTHER) {
+		struct pf_pool *pool = &pf_fence_segment(fd)->pool[0];
+		if (pf_pool_claim(pool) == PF_CLAIM_LATE)
+			range_set_pool(fd, pool);
+	}
+	// A lease that is still there was the fd's before: closed past our hooks.
+	lease_give(pf_fdmap_start(fd, state));
+	return fd;
+}
+
+int pf_assign_close(int fd)
+{
+	uint64_t ticket;
+	struct pf_fd known = pf_fdmap_get(fd, &ticket);
+	if (!ticket || ((known.flags & PF_FD_LEASE) && pf_fdmap_is_borrowed()))
+		return pf_real_close(fd);
+	// Out of the map before the close: the number may have a new owner right after it.
+	known = pf_fdmap_forget(fd);
+	int result = pf_real_close(fd);
+	// Whatever close says, the fd is gone (close(2), "Dealing with error returns").
+	lease_give(known);
+	return result;
+}
+
+pid_t pf_assign_fork(void)
+{
+	pf_fdmap_fork();
+	return pf_real_fork();
+}

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MIT
+// The calls we interpose, under names of our own: libc's headers declare the real names with
+// attributes and unions that differ from one libc to the next.
+#ifndef PF_CALLS_H
+#define PF_CALLS_H
+
+#include <errno.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+
+// Declares a function that programs find under `symbol`.
+#define PF_CALL(symbol) __asm__(symbol) __attribute__((visibility("default")))
+
+int call_socket(int domain, int type, int protocol) PF_CALL("socket");
+int call_connect(int fd, const struct sockaddr *address, socklen_t length) PF_CALL("connect");
+int call_connect_alias(int, const struct sockaddr *, socklen_t) PF_CALL("__connect");
+int call_bind(int fd, const struct sockaddr *address, socklen_t length) PF_CALL("bind");
+int call_listen(int fd, int backlog) PF_CALL("listen");
+ssize_t call_sendto(int fd, const void *data, size_t size, int flags,
+	const struct sockaddr *address, socklen_t length) PF_CALL("sendto");
+ssize_t call_sendmsg(int fd, const struct msghdr *message, int flags) PF_CALL("sendmsg");
+int call_sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags) PF_CALL("sendmmsg");
+int call_close(int fd) PF_CALL("close");
+int call_close_alias(int) PF_CALL("__close");
+pid_t call_fork(void) PF_CALL("fork");
+
+// Returns `result`, or -1 with errno set if it is -errno. errno was `before` when the program
+// called, and is so again after success.
+static inline ssize_t pf_call_return(ssize_t result, int before)
+{
+	errno = result < 0 ? (int)-result : before;
+	return result < 0 ? -1 : result;
+}
+
+#endif

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT
+// What an fd is: by the fd map, and where that does not know, by asking the kernel.
+#include "classify.h"
+
+#include <portfence/endpoint.h>
+
+#include "util.h"
+
+#include <netinet/in.h>
+
+#ifndef IPPROTO_MPTCP
+#define IPPROTO_MPTCP 262
+#endif
+
+struct pf_fd pf_classify_new(int domain, int type, int protocol)
+{
+	struct pf_fd fd = {.kind = PF_FD_OTHER};
+	if (domain != AF_INET && domain != AF_INET6)
+		return fd;
+	if (domain == AF_INET6)
+		fd.flags = PF_FD_IPV6;
+	type &= ~(SOCK_NONBLOCK | SOCK_CLOEXEC);
+	if (type == SOCK_STREAM &&
+		(protocol == 0 || protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP))
+		fd.kind = PF_FD_TCP;
+	else if (type == SOCK_DGRAM && (protocol == 0 || protocol == IPPROTO_UDP))
+		fd.kind = PF_FD_UDP;
+	return fd;
+}
+
+// Returns an integer socket option, or -errno.
+static int option(int fd, int name)
+{
+	int value = 0;
+	socklen_t size = sizeof value;
+	long result = pf_sys(SYS_getsockopt, fd, SOL_SOCKET, name, &value, &size);
+	return result < 0 ? (int)result : value;
+}
+
+// Returns the local endpoint of `fd`; all zero if it has none.
+static struct pf_endpoint local_endpoint(int fd)
+{
+	struct sockaddr_storage address;
+	struct pf_endpoint local = {.port = 0};
+	socklen_t size = sizeof address;
+	if (pf_sys(SYS_getsockname, fd, &address, &size) == 0)
+		pf_endpoint_read((const struct sockaddr *)&address, size, &local);
+	return local;
+}
+
+uint16_t pf_classify_port(int fd)
+{
+	return local_endpoint(fd).port;
+}
+
+// Asks the kernel. Returns kind PF_FD_UNKNOWN for what is no socket.
+static struct pf_fd look(int fd)
+{
+	int domain = option(fd, SO_DOMAIN);
+	if (domain < 0)
+		return (struct pf_fd){.kind = PF_FD_UNKNOWN};
+	if (domain != AF_INET && domain != AF_INET6)
+		return (struct pf_fd){.kind = PF_FD_OTHER};
+	struct pf_fd seen = pf_classify_new(domain, option(fd, SO_TYPE), option(fd, SO_PROTOCOL));
+	struct pf_endpoint local = local_endpoint(fd);
+	if (local.port)
+		seen.flags |= PF_FD_BOUND;
+	else if (!pf_endpoint_is_unspecified(&local))
+		seen.flags |= PF_FD_ADDRESS;
+	return seen;
+}
+
+struct pf_fd pf_classify(int fd, bool doubt, uint64_t *ret_ticket)
+{
+	struct pf_fd known = pf_fdmap_get(fd, ret_ticket);
+	if (known.kind == PF_FD_TCP || known.kind == PF_FD_UDP)
+		return known;
+	if (known.kind == PF_FD_OTHER && !doubt)
+		return known;
+	struct pf_fd seen = look(fd);
+	if (seen.kind != PF_FD_UNKNOWN && pf_fdmap_replace(fd, *ret_ticket, seen))
+		pf_fdmap_get(fd, ret_ticket);
+	return seen;
+}
+
+// Probes one place. An impossible `how` makes rt_sigprocmask read its argument and do nothing
+// (kernel/signal.c: EFAULT comes before EINVAL).
+static bool probe(const void *address)
+{
+	const int no_such_how = -1;
+	const size_t kernel_sigset = 8;
+	return pf_sys(SYS_rt_sigprocmask, no_such_how, address, NULL, kernel_sigset) != -EFAULT;
+}
+
+bool pf_classify_readable(const void *address, size_t size)
+{
+	const size_t probed = 8, page = 4096;
+	uintptr_t first = (uintptr_t)address, last = first + size;
+	if (last < first || first < page || !probe(address))
+		return false;
+	return size <= probed || first / page == (last - 1) / page ||
+		probe((const char *)address + size - probed);
+}

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: MIT
+// The fd map: what this process knows of its sockets, by fd.
+//
+// One 64-bit word per fd, written by exchange or compare-and-swap only, in chunks that are mapped
+// when their first fd shows up. A fork starts a new epoch: older leases are then held by two
+// processes, neither of which can tell when the other closes them, so both leave them to the reap.
+// A child that shares our memory (vfork) is known by its pid.
+#include "fdmap.h"
+
+#include <portfence/segment.h>
+
+#include "atomics.h"
+#include "util.h"
+
+#include <string.h>
+
+#define CHUNK_FDS 4096
+#define CHUNKS 256 // for 1,048,576 fds: fs.nr_open's default
+
+static _Atomic(void *) chunks[CHUNKS];
+
+// In a page that a fork empties.
+struct process {
+	pf_word pid;
+};
+
+static struct process unwiped;
+static _Atomic(void *) wiped;
+static pf_word epoch;
+
+_Static_assert(sizeof(struct process) <= PF_FDMAP_PAGE_BYTES, "it fits its page");
+
+void pf_fdmap_use(void *page)
+{
+	pf_publish(&wiped, page);
+}
+
+static struct process *process_self(void)
+{
+	struct process *process = pf_subscribe(&wiped);
+	if (!process)
+		process = &unwiped;
+	if (!pf_word_get(&process->pid)) {
+		// The first time, or in a child: what was inherited is shared.
+		pf_word_put(&process->pid, (uint64_t)getpid());
+		pf_word_add(&epoch, 1);
+	}
+	return process;
+}
+
+void pf_fdmap_fork(void)
+{
+	process_self();
+	pf_word_add(&epoch, 1);
+}
+
+bool pf_fdmap_is_borrowed(void)
+{
+	return pf_word_get(&process_self()->pid) != (uint64_t)getpid();
+}
+
+bool pf_fdmap_is_own(struct pf_fd lease)
+{
+	process_self();
+	return lease.epoch == (uint16_t)pf_word_get(&epoch);
+}
+
+static uint64_t encode(struct pf_fd fd)
+{
+	return (uint64_t)fd.port | (uint64_t)fd.stripe << 16 | (uint64_t)fd.epoch << 32 |
+		(uint64_t)fd.pool << 48 | (uint64_t)fd.flags << 56 | (uint64_t)fd.kind << 61;
+}
+
+static struct pf_fd decode(uint64_t word)
+{
+	return (struct pf_fd){.kind = (uint8_t)(word >> 61),
+		.flags = word >> 56 & 31,
+		.pool = (uint8_t)(word >> 48),
+		.epoch = (uint16_t)(word >> 32),
+		.stripe = (uint16_t)(word >> 16),
+		.port = (uint16_t)word};
+}
+
+// Returns the entry of `fd`, or NULL: not mapped yet, or past the end.
+static pf_word *entry_find(int fd)
+{
+	if (fd < 0 || fd >= CHUNKS * CHUNK_FDS)
+		return NULL;
+	pf_word *chunk = pf_subscribe(&chunks[fd / CHUNK_FDS]);
+	return chunk ? &chunk[fd % CHUNK_FDS] : NULL;
+}
+
+// The same, and maps the chunk if need be.
+static pf_word *entry_make(int fd)
+{
+	pf_word *entry = entry_find(fd);
+	if (entry || fd < 0 || fd >= CHUNKS * CHUNK_FDS)
+		return entry;
+	size_t size = CHUNK_FDS * sizeof *entry;
+	void *chunk = pf_segment_scratch(size);
+	if (chunk && !pf_publish(&chunks[fd / CHUNK_FDS], chunk))
+		pf_segment_scratch_free(chunk, size);
+	return entry_find(fd);
+}
+
+struct pf_fd pf_fdmap_get(int fd, uint64_t *ret_ticket)
+{
+	pf_word *entry = entry_find(fd);
+	*ret_ticket = entry ? pf_word_get(entry) : 0;
+	return decode(*ret_ticket);
+}
+
+static uint64_t stamp(struct pf_fd fd)
+{
+	process_self();
+	fd.epoch = (uint16_t)pf_word_get(&epoch);
+	return encode(fd);
+}
+
+bool pf_fdmap_replace(int fd, uint64_t ticket, struct pf_fd next)
+{
+	pf_word *entry = entry_make(fd);
+	return entry && pf_word_replace(entry, ticket, stamp(next));
+}
+
+struct pf_fd pf_fdmap_forget(int fd)
+{
+	pf_word *entry = entry_find(fd);
+	return decode(entry ? pf_word_exchange(entry, 0) : 0);
+}
+
+struct pf_fd pf_fdmap_start(int fd, struct pf_fd next)
+{
+	pf_word *entry = entry_make(fd);
+	return decode(entry ? pf_word_exchange(entry, stamp(next)) : 0);
+}

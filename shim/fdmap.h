@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT
+// The fd map: what this process knows of its sockets, by fd.
+//
+// It is private and a memory aid: a socket that was closed, copied or received past the hooks
+// leaves it wrong, and whatever is done on its word must be harmless then.
+#ifndef PF_FDMAP_H
+#define PF_FDMAP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum pf_fd_kind {
+	PF_FD_UNKNOWN, // inherited, accepted, received, copied, or no socket at all
+	PF_FD_OTHER,   // a socket without ports of ours
+	PF_FD_TCP,     // MPTCP too
+	PF_FD_UDP,
+};
+
+enum pf_fd_flags {
+	PF_FD_IPV6 = 1,    // an AF_INET6 socket
+	PF_FD_BOUND = 2,   // it has a port: there is none to take
+	PF_FD_LEASE = 4,   // that port is a lease: stripe, pool and port say which
+	PF_FD_LATE = 8,    // by the late claim: the kernel drops the port at a disconnect
+	PF_FD_ADDRESS = 16 // it has a local address (IP_BIND_ADDRESS_NO_PORT), and no port yet
+};
+
+struct pf_fd {
+	uint8_t kind;  // enum pf_fd_kind
+	uint8_t flags; // enum pf_fd_flags
+	uint8_t pool;
+	uint16_t stripe;
+	uint16_t port;  // host byte order
+	uint16_t epoch; // of the process when it took the lease, set by pf_fdmap_replace
+};
+
+// Uses `page` (see pf_segment_wiped_page; NULL: none) to notice that this is a new process.
+void pf_fdmap_use(void *page);
+#define PF_FDMAP_PAGE_BYTES 64
+
+// Returns what is known of `fd`, and in ret_ticket what pf_fdmap_replace needs to see that it is
+// still so.
+struct pf_fd pf_fdmap_get(int fd, uint64_t *ret_ticket);
+
+// Writes `next` if the entry is what `ticket` says. Returns false, and changes nothing, if the fd
+// changed hands meanwhile, or is past the end of the map.
+bool pf_fdmap_replace(int fd, uint64_t ticket, struct pf_fd next);
+
+// Forgets `fd` and returns what was known of it.
+struct pf_fd pf_fdmap_forget(int fd);
+
+// Writes `next` whatever was there, which is returned: for a socket that was just created.
+struct pf_fd pf_fdmap_start(int fd, struct pf_fd next);
+
+// Returns true if this process alone can know that closing the lease's fd ends its socket: it took
+// it after its last fork, and does not run in another process's memory (vfork).
+bool pf_fdmap_is_own(struct pf_fd lease);
+
+// Returns true in a vfork child: this memory, this map, is another process's.
+bool pf_fdmap_is_borrowed(void);
+
+// To be called before a fork: from now on, neither side can know of the leases it has.
+void pf_fdmap_fork(void);
+
+#endif

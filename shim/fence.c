@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: MIT
+// The fence of this process: its policy from the environment, its segment when it is first needed.
+//
+// Hooks may run before our constructor, so whoever comes first reads the environment; the
+// constructor only makes sure that it is read while the program is still single-threaded. Two
+// threads that attach at once both do the work, and one's result is thrown away: no lock.
+#include "fence.h"
+
+#include "atomics.h"
+#include "fdmap.h"
+#include "random.h"
+#include "util.h"
+
+#include <portfence/claim.h>
+#include <portfence/reap.h>
+
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum start { START_NOT, START_BUSY, START_DONE };
+
+static _Atomic(enum start) start;
+static enum pf_fence fence;
+static bool quiet;
+static struct pf_policy policy;
+static char policy_error[PF_ERROR_TEXT];
+static char dir[PF_SEGMENT_PATH / 2];
+static _Atomic(void *) segment;
+
+// Reads the environment. The only place that does.
+static void environment_read(void)
+{
+	const char *ports = getenv("PORTFENCE_PORTS");
+	const char *disable = getenv("PORTFENCE_DISABLE");
+	const char *log = getenv("PORTFENCE_LOG");
+	const char *where = getenv("PORTFENCE_DIR");
+
+	quiet = log && !strcmp(log, "none");
+	if (where && strlen(where) < sizeof dir)
+		memcpy(dir, where, strlen(where) + 1);
+	if (!ports || (disable && !strcmp(disable, "1")))
+		fence = PF_FENCE_OFF;
+	else if (pf_policy_from_ports(ports, &policy, policy_error) < 0)
+		fence = PF_FENCE_CLOSED;
+	else
+		fence = PF_FENCE_ON;
+}
+
+__attribute__((constructor)) static void start_once(void)
+{
+	enum start state = START_NOT;
+	if (atomic_compare_exchange_strong(&start, &state, START_BUSY)) {
+		environment_read();
+		atomic_store_explicit(&start, START_DONE, memory_order_release);
+		return;
+	}
+	// Another thread is at it: some microseconds. A signal handler in the midst of it gives up.
+	for (int turns = 0; turns < 10000; turns++) {
+		if (atomic_load_explicit(&start, memory_order_acquire) == START_DONE)
+			return;
+		sched_yield();
+	}
+}
+
+enum pf_fence pf_fence(void)
+{
+	if (atomic_load_explicit(&start, memory_order_acquire) != START_DONE)
+		start_once();
+	return fence;
+}
+
+void pf_fence_say(const char *line)
+{
+	char buffer[PF_SEGMENT_TEXT + 128];
+	struct pf_text text = pf_text_in(buffer, sizeof buffer);
+	if (quiet)
+		return;
+	pf_text_add(&text, "portfence: ");
+	pf_text_add(&text, line);
+	pf_text_add(&text, "\n");
+	pf_sys(SYS_write, STDERR_FILENO, text.buffer, text.length);
+}
+
+int pf_fence_refuse(void)
+{
+	static atomic_flag said = ATOMIC_FLAG_INIT;
+	char line[PF_ERROR_TEXT + 64];
+	struct pf_text text = pf_text_in(line, sizeof line);
+	if (atomic_flag_test_and_set(&said))
+		return -EACCES;
+	pf_text_add(&text, "PORTFENCE_PORTS: ");
+	pf_text_add(&text, policy_error);
+	pf_text_add(&text, "; no port is given out");
+	pf_fence_say(line);
+	return -EACCES;
+}
+
+static void segment_prepare(struct pf_segment *fresh, void *arg)
+{
+	const int *fd = arg;
+	for (uint32_t i = 0; i < fresh->pools; i++)
+		pf_word_put(&fresh->pool[i].shared->claim,
+			pf_claim_choose(&fresh->pool[i].ranges, *fd));
+	pf_reap_learn(fresh);
+}
+
+// Attaches, and says so if the segment is private. Returns true if it is the first to.
+static bool segment_attach(int fd, struct pf_segment *fresh)
+{
+	char reason[PF_SEGMENT_TEXT + 64];
+	struct pf_segment_place place = {
+		.dir = dir[0] ? dir : NULL, .netns = pf_segment_netns(fd), .uid = geteuid()};
+	int result = pf_segment_attach(&policy, &place, segment_prepare, &fd, fresh, reason);
+	if (!pf_publish(&segment, fresh))
+		return false;
+	if (result < 0) {
+		struct pf_text text = {reason, sizeof reason, strlen(reason)};
+		pf_text_add(&text, "; ports are not shared with other processes");
+		pf_fence_say(reason);
+	}
+	return true;
+}
+
+struct pf_segment *pf_fence_segment(int fd)
+{
+	static struct pf_segment spare; // where even a page cannot be had
+	struct pf_segment *attached = pf_subscribe(&segment);
+	if (attached)
+		return attached;
+
+	unsigned char *page = pf_segment_wiped_page();
+	pf_random_use(page);
+	pf_fdmap_use(page ? page + PF_RANDOM_BYTES : NULL);
+
+	struct pf_segment *fresh = pf_segment_scratch(sizeof *fresh);
+	if (!segment_attach(fd, fresh ? fresh : &spare) && fresh) {
+		pf_segment_close(fresh);
+		pf_segment_scratch_free(fresh, sizeof *fresh);
+	}
+	return pf_subscribe(&segment);
+}

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: MIT
+// The fence of this process: its policy from the environment, its segment when it is first needed.
+#ifndef PF_FENCE_H
+#define PF_FENCE_H
+
+#include <portfence/segment.h>
+
+enum pf_fence {
+	PF_FENCE_OFF,    // no policy, or PORTFENCE_DISABLE: every call is the kernel's own
+	PF_FENCE_ON,     //
+	PF_FENCE_CLOSED, // there is a policy, and it cannot be read: calls that need a port fail
+};
+
+// Returns which it is. The environment is read once, at the first call.
+enum pf_fence pf_fence(void);
+
+// Says, once, why the fence is closed. Returns -EACCES, which is what such a call fails with:
+// connect(2) has it for a local firewall rule.
+int pf_fence_refuse(void);
+
+// Returns the segment of the network namespace that socket `fd` is in; the first call attaches.
+struct pf_segment *pf_fence_segment(int fd);
+
+// Writes "portfence: " and the line to stderr, unless PORTFENCE_LOG=none.
+void pf_fence_say(const char *line);
+
+#endif

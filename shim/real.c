@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT
+// The calls that ours stand in front of.
+//
+// Each is looked up when it is first used, and never again. dlsym may call malloc, and malloc may
+// be anybody's, who may call one of ours: a look-up in progress (in this thread or another) is
+// answered with the bare system call, as is a symbol that cannot be found.
+#include "real.h"
+
+#include "util.h"
+
+#include <dlfcn.h>
+#include <signal.h>
+#include <stdatomic.h>
+
+enum look_up { UNKNOWN, BUSY, DONE };
+
+struct symbol {
+	const char *name;
+	_Atomic(enum look_up) state;
+	_Atomic(void *) address;
+};
+
+// Returns the address of the next definition, or NULL: use the system call.
+static void *find(struct symbol *symbol)
+{
+	enum look_up state = UNKNOWN;
+	if (atomic_load_explicit(&symbol->state, memory_order_acquire) == DONE)
+		return atomic_load_explicit(&symbol->address, memory_order_relaxed);
+	if (!atomic_compare_exchange_strong(&symbol->state, &state, BUSY))
+		return NULL;
+	void *address = dlsym(RTLD_NEXT, symbol->name);
+	atomic_store_explicit(&symbol->address, address, memory_order_relaxed);
+	atomic_store_explicit(&symbol->state, DONE, memory_order_release);
+	return address;
+}
+
+// Defines a variable `next`, a pointer to the next definition of the function, or NULL.
+#define NEXT(function, result, ...)                                                                \
+	static struct symbol symbol = {.name = #function};                                         \
+	result (*next)(__VA_ARGS__) = (__extension__(result(*)(__VA_ARGS__)) find(&symbol))
+
+int pf_real_socket(int domain, int type, int protocol)
+{
+	NEXT(socket, int, int, int, int);
+	return (int)(next ? pf_sys_result(next(domain, type, protocol))
+			  : pf_sys(SYS_socket, domain, type, protocol));
+}
+
+int pf_real_connect(int fd, const struct sockaddr *address, socklen_t length)
+{
+	NEXT(connect, int, int, const struct sockaddr *, socklen_t);
+	return (int)(next ? pf_sys_result(next(fd, address, length))
+			  : pf_sys(SYS_connect, fd, address, length));
+}
+
+int pf_real_bind(int fd, const struct sockaddr *address, socklen_t length)
+{
+	NEXT(bind, int, int, const struct sockaddr *, socklen_t);
+	return (int)(next ? pf_sys_result(next(fd, address, length))
+			  : pf_sys(SYS_bind, fd, address, length));
+}
+
+int pf_real_listen(int fd, int backlog)
+{
+	NEXT(listen, int, int, int);
+	return (int)(next ? pf_sys_result(next(fd, backlog)) : pf_sys(SYS_listen, fd, backlog));
+}
+
+ssize_t pf_real_sendto(int fd, const void *data, size_t size, int flags,
+	const struct sockaddr *address, socklen_t length)
+{
+	NEXT(sendto, ssize_t, int, const void *, size_t, int, const struct sockaddr *, socklen_t);
+	return next ? pf_sys_result(next(fd, data, size, flags, address, length))
+		    : pf_sys(SYS_sendto, fd, data, size, flags, address, length);
+}
+
+ssize_t pf_real_sendmsg(int fd, const struct msghdr *message, int flags)
+{
+	NEXT(sendmsg, ssize_t, int, const struct msghdr *, int);
+	return next ? pf_sys_result(next(fd, message, flags))
+		    : pf_sys(SYS_sendmsg, fd, message, flags);
+}
+
+int pf_real_sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
+{
+	NEXT(sendmmsg, int, int, struct mmsghdr *, unsigned, int);
+	return (int)(next ? pf_sys_result(next(fd, messages, count, flags))
+			  : pf_sys(SYS_sendmmsg, fd, messages, count, flags));
+}
+
+int pf_real_close(int fd)
+{
+	NEXT(close, int, int);
+	return (int)(next ? pf_sys_result(next(fd)) : pf_sys(SYS_close, fd));
+}
+
+pid_t pf_real_fork(void)
+{
+	NEXT(fork, pid_t, void);
+	return (pid_t)(next ? pf_sys_result(next())
+			    : pf_sys(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL));
+}
