@@ -11,10 +11,10 @@
 static const char usage[] = "Usage: portfence ls [--all]\n"
 			    "\n"
 			    "List the leases of this network namespace: sockets on ports of a pool "
-                            "that portfence gave.\n"
+			    "that portfence gave.\n"
 			    "\n"
 			    "  -a, --all  also sockets on those ports that have no lease (POOL is "
-                            "'-'), and TIME-WAIT\n";
+			    "'-'), and TIME-WAIT\n";
 
 struct listing {
 	struct cli_table *table;
@@ -28,7 +28,7 @@ static const char *state_name(const struct pf_socket *socket)
 {
 	static const char *const names[] = {"?", "ESTAB", "SYN-SENT", "SYN-RECV", "FIN-WAIT-1",
 		"FIN-WAIT-2", "TIME-WAIT", "UNCONN", "CLOSE-WAIT", "LAST-ACK", "LISTEN", "CLOSING",
-		"SYN-RECV", "BOUND"};
+		"SYN-RECV"};
 	return socket->state < sizeof names / sizeof *names ? names[socket->state] : "?";
 }
 

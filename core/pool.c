@@ -14,6 +14,10 @@
 // first: a port rests for at least hold/2 and at most hold, with no timestamp of its own. Holding
 // ports are taken last, `previous` before `current`: they delay reuse and cost no capacity.
 //
+// A stripe that is churned through soon has no free port, only holding ones, and looking for a free
+// one would mean reading all of it each time. So the rank of the last port taken is remembered: only
+// a turn makes better ones. It is a hint; a search that finds nothing begins again without it.
+//
 // A process that dies between any two of these steps leaves a bit set that should be clear (the
 // reap finds it) or a port free early (the kernel refuses it if need be). Nothing else can go
 // wrong: all 2^3 states are legal, and all indexes come from private memory.
@@ -125,34 +129,74 @@ static void turn(struct pf_pool *pool, uint32_t stripe, uint64_t now)
 		uint64_t released = pf_word_exchange(&word->current, 0);
 		pf_word_put(&word->previous, twice ? 0 : released);
 	}
+	pf_word_put(&header->rank, RANK_FREE);
+}
+
+// A search in one stripe.
+struct search {
+	struct pf_pool *pool;
+	uint32_t stripe;
+	uint32_t first;  // index to look from
+	int32_t avoided; // index never to take, or -1
+};
+
+// Takes the first port of this rank, circular from search->first. Returns its index, or -1.
+static int32_t take_of_rank(const struct search *search, enum rank rank)
+{
+	uint32_t at = search->first / 64;
+	// The first word is visited twice: from the start on, and at the end as a whole.
+	uint64_t allowed = UINT64_MAX << search->first % 64;
+	for (uint32_t i = 0; i <= search->pool->words; i++) {
+		allowed &= pf_pool_mask(search->pool, at);
+		if (search->avoided >= 0 && (uint32_t)search->avoided / 64 == at)
+			allowed &= ~(1ull << (unsigned)search->avoided % 64);
+		unsigned bit = take_in_word(search->pool, search->stripe, at, allowed, rank);
+		if (bit < 64)
+			return (int32_t)(at * 64 + bit);
+		allowed = UINT64_MAX;
+		if (++at == search->pool->words)
+			at = 0;
+	}
+	return -1;
+}
+
+// Takes the best port that is not better than `*rank`, and sets that to its rank. Returns its index,
+// or -1.
+static int32_t take_best(const struct search *search, uint64_t *rank)
+{
+	for (; *rank < RANKS; ++*rank) {
+		int32_t index = take_of_rank(search, (enum rank) * rank);
+		if (index >= 0)
+			return index;
+	}
+	return -1;
 }
 
 int pf_pool_take(struct pf_pool *pool, uint32_t stripe, uint16_t avoid, uint64_t now,
 	uint32_t *start, uint16_t *ret_port)
 {
-	uint32_t first = *start % pool->ranges.ports;
-	uint64_t from_start = UINT64_MAX << first % 64;
-	int32_t avoided = avoid ? pf_ranges_index(&pool->ranges, avoid) : -1;
+	struct pf_layout_stripe *header = stripe_header(pool, stripe);
+	struct search search = {.pool = pool, .stripe = stripe, .avoided = -1};
+	search.first = *start < pool->ranges.ports ? *start : 0;
+	if (avoid)
+		search.avoided = pf_ranges_index(&pool->ranges, avoid);
 
 	turn(pool, stripe, now);
-	for (enum rank rank = RANK_FREE; rank < RANKS; rank++) {
-		// The first word is visited twice: from the start on, and at the end up to it.
-		for (uint32_t i = 0; i <= pool->words; i++) {
-			uint32_t at = (first / 64 + i) % pool->words;
-			uint64_t allowed = pf_pool_mask(pool, at);
-			if (i == 0)
-				allowed &= from_start;
-			if (avoided >= 0 && (uint32_t)avoided / 64 == at)
-				allowed &= ~(1ull << avoided % 64);
-			unsigned bit = take_in_word(pool, stripe, at, allowed, rank);
-			if (bit == 64)
-				continue;
-			*start = at * 64 + bit + 1;
-			*ret_port = pf_ranges_port(&pool->ranges, at * 64 + bit);
-			return 0;
-		}
+	// What is free for the whole stripe depends on all the others.
+	uint64_t known = stripe == PF_STRIPE_WHOLE ? RANK_FREE : pf_word_get(&header->rank);
+	uint64_t rank = known;
+	int32_t index = take_best(&search, &rank);
+	if (index < 0 && known != RANK_FREE) {
+		rank = RANK_FREE;
+		index = take_best(&search, &rank);
 	}
-	return -EAGAIN;
+	if (index < 0)
+		return -EAGAIN;
+	if (rank != known)
+		pf_word_put(&header->rank, rank);
+	*start = (uint32_t)index + 1;
+	*ret_port = pf_ranges_port(&pool->ranges, (uint32_t)index);
+	return 0;
 }
 
 bool pf_pool_mark(struct pf_pool *pool, uint32_t stripe, uint16_t port)
@@ -168,11 +212,12 @@ void pf_pool_give(struct pf_pool *pool, uint32_t stripe, uint16_t port)
 	if (index < 0 || stripe >= pool->stripes)
 		return;
 	struct pf_layout_word *word = pf_pool_word(pool, stripe, (uint32_t)index / 64);
+	struct pf_layout_stripe *header = stripe_header(pool, stripe);
 	if (pool->hold_ms)
 		pf_word_set(&word->current, 1ull << index % 64);
+	else
+		pf_word_put(&header->rank, RANK_FREE);
 	pf_word_clear(&word->used, 1ull << index % 64);
-
-	struct pf_layout_stripe *header = stripe_header(pool, stripe);
 	if (pf_word_get(&header->exhausted_ms))
 		pf_word_put(&header->exhausted_ms, 0);
 }

@@ -11,16 +11,13 @@
 // A socket of this network namespace. MPTCP shows as TCP.
 struct pf_socket {
 	uint8_t protocol;         // IPPROTO_TCP or IPPROTO_UDP
-	uint8_t state;            // TCP_ESTABLISHED... (netinet/tcp.h), or PF_SOCKET_BOUND
+	uint8_t state;            // TCP_ESTABLISHED... (netinet/tcp.h); TCP_CLOSE: bound only
 	bool ipv6;                // of an AF_INET6 socket
 	struct pf_endpoint local; // port 0: unbound
 	struct pf_endpoint peer;  // port 0: not connected
 	uint32_t uid;
 	uint64_t inode; // 0 in TIME_WAIT
 };
-
-// TCP_BOUND_INACTIVE (net/tcp_states.h): bound, neither listening nor connected; Linux 6.8.
-#define PF_SOCKET_BOUND 13
 
 // Called with every socket. Returns 0 to go on.
 typedef int pf_diag_fn(const struct pf_socket *socket, void *arg);

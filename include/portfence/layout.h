@@ -67,8 +67,9 @@ struct pf_layout_word {
 struct pf_layout_stripe {
 	_Atomic(uint64_t) turned_ms; // shared: when the hold bitmaps last turned over
 	_Atomic(uint64_t)
-		exhausted_ms; // shared: when no port was found, 0 after one was given back
-	uint64_t padding[6];
+		exhausted_ms;   // shared: when no port was found, 0 after one was given back
+	_Atomic(uint64_t) rank; // shared: since then, no port better than this was seen
+	uint64_t padding[5];
 };
 
 enum pf_claim {
@@ -111,6 +112,7 @@ PF_LAYOUT_AT(pf_layout_word, current, 8);
 PF_LAYOUT_AT(pf_layout_word, previous, 16);
 PF_LAYOUT_AT(pf_layout_stripe, turned_ms, 0);
 PF_LAYOUT_AT(pf_layout_stripe, exhausted_ms, 8);
+PF_LAYOUT_AT(pf_layout_stripe, rank, 16);
 _Static_assert(sizeof(struct pf_layout_header) == 128, "header size");
 _Static_assert(sizeof(struct pf_layout_pool) == 448, "pool size, a multiple of 64");
 _Static_assert(sizeof(struct pf_layout_word) == 24, "word size");

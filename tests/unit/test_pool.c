@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: MIT
+// A pool: take, give, hold, stripes; on any bit pattern.
+#include "unit.h"
+
+#include "random.h"
+
+#include <portfence/pool.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+
+#define HOLD_MS 1000
+#define STRIPES (PF_STRIPE_TCP + 4)
+
+// A pool over `text`, in memory of its own.
+struct fixture {
+	struct pf_pool pool;
+	struct pf_layout_pool shared;
+	size_t size;
+};
+
+static struct fixture *fixture_new(const char *text)
+{
+	char error[PF_ERROR_TEXT];
+	struct fixture *fixture = calloc(1, sizeof *fixture);
+	struct pf_pool *pool = &fixture->pool;
+	assert_int_equal(pf_ranges_parse(text, &pool->ranges, error), 0);
+	pool->words = pf_layout_words(pool->ranges.ports);
+	pool->stripe_size = pf_layout_stripe_size(pool->ranges.ports);
+	pool->stripes = STRIPES;
+	pool->hold_ms = HOLD_MS;
+	pool->shared = &fixture->shared;
+	fixture->size = STRIPES * pool->stripe_size;
+	assert_int_equal(posix_memalign((void **)&pool->stripe, 64, fixture->size), 0);
+	memset(pool->stripe, 0, fixture->size);
+	return fixture;
+}
+
+static void fixture_free(struct fixture *fixture)
+{
+	free(fixture->pool.stripe);
+	free(fixture);
+}
+
+// Returns the port taken from a random start at `now`, or 0.
+static uint16_t take_at(struct fixture *fixture, uint32_t stripe, uint64_t now)
+{
+	uint16_t port;
+	uint32_t start = (uint32_t)(pf_random() % fixture->pool.ranges.ports);
+	return pf_pool_take(&fixture->pool, stripe, 0, now, &start, &port) ? 0 : port;
+}
+
+static uint16_t take(struct fixture *fixture, uint32_t stripe)
+{
+	return take_at(fixture, stripe, 10 * HOLD_MS);
+}
+
+static void every_port_is_taken_once(void **state)
+{
+	const char *const sets[] = {
+		"7", "8-9", "100-162", "100-163", "100-164", "1-65535", "10,20-29,40-103,5000"};
+	(void)state;
+	for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
+		struct fixture *fixture = fixture_new(sets[i]);
+		uint32_t ports = fixture->pool.ranges.ports;
+		static bool seen[65536];
+		memset(seen, 0, sizeof seen);
+		for (uint32_t taken = 0; taken < ports; taken++) {
+			uint16_t port = take(fixture, PF_STRIPE_TCP);
+			assert_int_not_equal(port, 0);
+			assert_true(pf_ranges_index(&fixture->pool.ranges, port) >= 0);
+			assert_false(seen[port]);
+			seen[port] = true;
+		}
+		assert_int_equal(take(fixture, PF_STRIPE_TCP), 0);
+		assert_int_equal(pf_pool_usage(&fixture->pool).used, ports);
+		assert_int_equal(pf_pool_usage(&fixture->pool).free, 0);
+		fixture_free(fixture);
+	}
+}
+
+static void destinations_share_ports_and_whole_ports_do_not(void **state)
+{
+	struct fixture *fixture = fixture_new("100-199");
+	(void)state;
+	for (uint32_t stripe = PF_STRIPE_TCP; stripe < STRIPES; stripe++)
+		for (int i = 0; i < 50; i++)
+			assert_int_not_equal(take(fixture, stripe), 0);
+	uint32_t whole = 0;
+	uint16_t port;
+	while ((port = take(fixture, PF_STRIPE_WHOLE))) {
+		whole++;
+		for (uint32_t stripe = PF_STRIPE_TCP; stripe < STRIPES; stripe++)
+			assert_false(pf_pool_is_used(&fixture->pool, stripe, port));
+	}
+	assert_true(whole > 0 && whole <= 50);
+	// What is left of each destination excludes the whole ports.
+	for (uint32_t stripe = PF_STRIPE_TCP; stripe < STRIPES; stripe++) {
+		uint32_t more = 0;
+		while ((port = take(fixture, stripe))) {
+			assert_false(pf_pool_is_used(&fixture->pool, PF_STRIPE_WHOLE, port));
+			more++;
+		}
+		assert_int_equal(more, 50 - whole);
+	}
+	// UDP is another world.
+	for (int i = 0; i < 100; i++)
+		assert_int_not_equal(take(fixture, PF_STRIPE_UDP), 0);
+	fixture_free(fixture);
+}
+
+static void released_ports_hold_and_are_taken_last_and_oldest_first(void **state)
+{
+	struct fixture *fixture = fixture_new("100-199");
+	uint64_t now = 100 * HOLD_MS;
+	uint16_t first = take_at(fixture, PF_STRIPE_UDP, now);
+	(void)state;
+	pf_pool_give(&fixture->pool, PF_STRIPE_UDP, first);
+	now += HOLD_MS / 2 + 1;
+	uint16_t second = take_at(fixture, PF_STRIPE_UDP, now);
+	assert_int_not_equal(second, first);
+	pf_pool_give(&fixture->pool, PF_STRIPE_UDP, second);
+	for (int i = 0; i < 98; i++) {
+		uint16_t port = take_at(fixture, PF_STRIPE_UDP, now);
+		assert_int_not_equal(port, first);
+		assert_int_not_equal(port, second);
+	}
+	assert_int_equal(pf_pool_usage(&fixture->pool).holding, 2);
+	assert_int_equal(take_at(fixture, PF_STRIPE_UDP, now), first);
+	assert_int_equal(take_at(fixture, PF_STRIPE_UDP, now), second);
+	assert_int_equal(take_at(fixture, PF_STRIPE_UDP, now), 0);
+	fixture_free(fixture);
+}
+
+static bool holds(const struct fixture *fixture, uint32_t stripe, uint16_t port)
+{
+	uint32_t index = (uint32_t)pf_ranges_index(&fixture->pool.ranges, port);
+	const struct pf_layout_word *word = pf_pool_word(&fixture->pool, stripe, index / 64);
+	return (word->current | word->previous) >> index % 64 & 1;
+}
+
+static void a_port_holds_for_half_the_time_at_least_and_all_of_it_at_most(void **state)
+{
+	(void)state;
+	// Released at any moment of a turn; the pool is large enough to leave the port alone.
+	for (uint64_t phase = 0; phase < HOLD_MS; phase += 50) {
+		struct fixture *fixture = fixture_new("1000-9999");
+		uint64_t now = 100 * HOLD_MS, released = now + phase;
+		uint16_t held = 0;
+		for (; now <= released + HOLD_MS + 20; now += 10) {
+			take_at(fixture, PF_STRIPE_UDP, now);
+			if (now == released) {
+				held = take_at(fixture, PF_STRIPE_UDP, now);
+				pf_pool_give(&fixture->pool, PF_STRIPE_UDP, held);
+			}
+			if (held && now - released < HOLD_MS / 2)
+				assert_true(holds(fixture, PF_STRIPE_UDP, held));
+		}
+		assert_false(holds(fixture, PF_STRIPE_UDP, held));
+		fixture_free(fixture);
+	}
+}
+
+static void a_long_rest_frees_everything(void **state)
+{
+	struct fixture *fixture = fixture_new("100-199");
+	uint64_t now = 100 * HOLD_MS;
+	(void)state;
+	for (int i = 0; i < 100; i++)
+		pf_pool_give(&fixture->pool, PF_STRIPE_UDP, take_at(fixture, PF_STRIPE_UDP, now));
+	assert_int_equal(pf_pool_usage(&fixture->pool).holding, 100);
+	take_at(fixture, PF_STRIPE_UDP, now + 10 * HOLD_MS);
+	assert_int_equal(pf_pool_usage(&fixture->pool).free, 99);
+	fixture_free(fixture);
+}
+
+static void the_port_to_avoid_is_never_taken(void **state)
+{
+	struct fixture *fixture = fixture_new("100-101");
+	(void)state;
+	for (int i = 0; i < 200; i++) {
+		uint32_t start = (uint32_t)i;
+		uint16_t port;
+		assert_int_equal(
+			pf_pool_take(&fixture->pool, PF_STRIPE_TCP, 100, 5000, &start, &port), 0);
+		assert_int_equal(port, 101);
+		start = (uint32_t)i;
+		assert_int_equal(
+			pf_pool_take(&fixture->pool, PF_STRIPE_TCP, 100, 5000, &start, &port),
+			-EAGAIN);
+		pf_pool_give(&fixture->pool, PF_STRIPE_TCP, 101);
+	}
+	fixture_free(fixture);
+}
+
+static void a_walk_from_refusal_to_refusal_meets_every_port(void **state)
+{
+	struct fixture *fixture = fixture_new("1000-1999");
+	bool seen[1000] = {false};
+	uint32_t start = 777, met = 0;
+	uint16_t port;
+	(void)state;
+	for (int i = 0; i < 1000; i++) {
+		assert_int_equal(
+			pf_pool_take(&fixture->pool, PF_STRIPE_UDP, 0, 5000, &start, &port), 0);
+		met += !seen[port - 1000];
+		seen[port - 1000] = true;
+		pf_pool_refuse(&fixture->pool, PF_STRIPE_UDP, port);
+	}
+	assert_int_equal(met, 1000);
+	assert_int_equal(pf_pool_counted(&fixture->pool, PF_COUNT_REFUSED), 1000);
+	fixture_free(fixture);
+}
+
+static void exhaustion_is_remembered_until_something_comes_back(void **state)
+{
+	struct fixture *fixture = fixture_new("100-109");
+	(void)state;
+	uint16_t port = take(fixture, PF_STRIPE_UDP);
+	assert_false(pf_pool_exhausted(&fixture->pool, PF_STRIPE_UDP, 5000));
+	pf_pool_exhaust(&fixture->pool, PF_STRIPE_UDP, 5000);
+	assert_true(pf_pool_exhausted(&fixture->pool, PF_STRIPE_UDP, 5000 + PF_EXHAUSTED_MS));
+	assert_false(pf_pool_exhausted(&fixture->pool, PF_STRIPE_TCP, 5000));
+	assert_false(pf_pool_exhausted(&fixture->pool, PF_STRIPE_UDP, 5001 + PF_EXHAUSTED_MS));
+	assert_false(pf_pool_exhausted(&fixture->pool, PF_STRIPE_UDP, 4000));
+	pf_pool_give(&fixture->pool, PF_STRIPE_UDP, port);
+	assert_false(pf_pool_exhausted(&fixture->pool, PF_STRIPE_UDP, 5000));
+	fixture_free(fixture);
+}
+
+static void any_bit_pattern_is_legal(void **state)
+{
+	struct fixture *fixture = fixture_new("100-250,1000-1100");
+	(void)state;
+	for (int round = 0; round < 300; round++) {
+		for (size_t i = 0; i < fixture->size; i += 8) {
+			uint64_t noise = pf_random();
+			memcpy(fixture->pool.stripe + i, &noise, sizeof noise);
+		}
+		for (uint32_t stripe = 0; stripe < STRIPES; stripe++) {
+			uint16_t port = take_at(fixture, stripe, pf_random());
+			if (port)
+				assert_true(pf_ranges_index(&fixture->pool.ranges, port) >= 0);
+			pf_pool_exhausted(&fixture->pool, stripe, pf_random());
+			pf_pool_give(&fixture->pool, stripe, (uint16_t)pf_random());
+		}
+		pf_pool_give(&fixture->pool, 60000, 100);
+		struct pf_pool_usage usage = pf_pool_usage(&fixture->pool);
+		assert_true(usage.holding + usage.free <= fixture->pool.ranges.ports);
+	}
+	fixture_free(fixture);
+}
+
+static void picks_cover_the_range_evenly(void **state)
+{
+	enum { PORTS = 1000, PICKS = 200000 };
+	struct fixture *fixture = fixture_new("1000-1999");
+	static int count[PORTS];
+	(void)state;
+	fixture->pool.hold_ms = 0;
+	for (int i = 0; i < PICKS; i++) {
+		uint16_t port = take(fixture, PF_STRIPE_UDP);
+		count[port - 1000]++;
+		pf_pool_give(&fixture->pool, PF_STRIPE_UDP, port);
+	}
+	// 200 expected for each; 5 standard deviations are 71.
+	for (int i = 0; i < PORTS; i++)
+		assert_in_range(count[i], 200 - 90, 200 + 90);
+	fixture_free(fixture);
+}
+
+static struct fixture *contended;
+static _Atomic(int) owners[65536];
+
+static void *contend(void *arg)
+{
+	long *clashes = arg;
+	for (int i = 0; i < 20000; i++) {
+		uint16_t port = take(contended, PF_STRIPE_TCP);
+		if (!port)
+			continue;
+		*clashes += atomic_fetch_add(&owners[port], 1) != 0;
+		atomic_fetch_sub(&owners[port], 1);
+		pf_pool_give(&contended->pool, PF_STRIPE_TCP, port);
+	}
+	return NULL;
+}
+
+static void threads_never_own_one_port_together(void **state)
+{
+	enum { THREADS = 16 };
+	pthread_t thread[THREADS];
+	long clashes[THREADS] = {0};
+	(void)state;
+	contended = fixture_new("100-119");
+	for (int i = 0; i < THREADS; i++)
+		assert_int_equal(pthread_create(&thread[i], NULL, contend, &clashes[i]), 0);
+	for (int i = 0; i < THREADS; i++) {
+		pthread_join(thread[i], NULL);
+		assert_int_equal(clashes[i], 0);
+	}
+	assert_int_equal(pf_pool_usage(&contended->pool).used, 0);
+	fixture_free(contended);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_port_is_taken_once),
+		cmocka_unit_test(destinations_share_ports_and_whole_ports_do_not),
+		cmocka_unit_test(released_ports_hold_and_are_taken_last_and_oldest_first),
+		cmocka_unit_test(a_port_holds_for_half_the_time_at_least_and_all_of_it_at_most),
+		cmocka_unit_test(a_long_rest_frees_everything),
+		cmocka_unit_test(the_port_to_avoid_is_never_taken),
+		cmocka_unit_test(a_walk_from_refusal_to_refusal_meets_every_port),
+		cmocka_unit_test(exhaustion_is_remembered_until_something_comes_back),
+		cmocka_unit_test(any_bit_pattern_is_legal),
+		cmocka_unit_test(picks_cover_the_range_evenly),
+		cmocka_unit_test(threads_never_own_one_port_together),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
