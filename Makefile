@@ -16,7 +16,7 @@ WARN = -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmiss
 werror = $(WERROR:1=-Werror)
 sanitize = $(SAN:%=-fsanitize=% -fno-omit-frame-pointer)
 
-cflags = -std=gnu11 -D_GNU_SOURCE -D_GNU_SOURCE $(CFLAGS) $(sanitize) $(WARN) -Iinclude -Icore \
+cflags = -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(sanitize) $(WARN) -Iinclude -Icore \
 	-DPF_VERSION=\"$(VERSION)\" -DPF_LIBDIR=\"$(libdir)/portfence\" -MMD -MP
 # What is preloaded must load under musl too: no glibc-only __*_chk symbols, no lazy binding.
 fence_cflags = -fPIC -fvisibility=hidden -fno-plt -U_FORTIFY_SOURCE
@@ -31,12 +31,13 @@ shim = $(patsubst %.c,$(B)/obj/%.o,$(wildcard shim/*.c))
 cli = $(patsubst %.c,$(B)/obj/%.o,$(wildcard cli/*.c))
 units = $(patsubst tests/%.c,$(B)/%,$(wildcard tests/unit/test_*.c))
 probes = $(patsubst tests/%.c,$(B)/%,$(wildcard tests/probe/*.c))
+benches = $(patsubst %.c,$(B)/%,$(wildcard bench/*.c))
 sources = $(wildcard include/portfence/*.h core/*.[ch] shim/*.[ch] cli/*.[ch] \
 	tests/unit/*.[ch] tests/probe/*.[ch] bench/*.[ch])
 
 # As many jobs as processors where a verb builds, unless -j was given.
 jobs = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
-submake = @+$(MAKE) --no-print-directory $(jobs)
+submake = @+$(MAKE) -s --no-print-directory $(jobs)
 
 all: $(B)/libportfence.so $(B)/portfence ## build the library and the command (the default)
 
@@ -47,7 +48,7 @@ demo: ## show it at work: nginx, curl and Python on loopback
 
 check: ## install what the tests need, build, run every test (T=FILE: only that one)
 	@tests/setup.sh check
-	$(submake) WERROR=1 all units probes
+	$(submake) WERROR=1 programs
 	@B=$(B) tests/run.sh all $(T)
 
 check-unit: ## run the unit tests only
@@ -67,9 +68,9 @@ fmt: ## format every C file
 	clang-format -i $(sources)
 
 bench: ## measure against the kernel's own choice
-	$(submake) all probes
-	@test -x bench/run.sh || { echo 'bench: bench/run.sh is missing' >&2; exit 1; }
-	@B=$(B) bench/run.sh
+	@tests/setup.sh demo
+	$(submake) all benches
+	@B=$(B) /usr/bin/python3 bench/compare.py
 
 install: all ## install below $(DESTDIR)$(PREFIX)
 	install -D -m 755 $(B)/portfence $(DESTDIR)$(bindir)/portfence
@@ -95,6 +96,8 @@ extras = $(foreach f,$(wildcard docs/*.1),$f:$(mandir)/man1/$(notdir $f)) \
 
 units: $(units)
 probes: $(probes)
+benches: $(benches)
+programs: all units probes benches
 
 $(B)/libportfence.so: $(core) $(shim) shim/exports.map
 	$(CC) $(CFLAGS) $(sanitize) $(fence_ldflags) -o $@ $(core) $(shim) $(LDFLAGS)
@@ -117,13 +120,17 @@ $(B)/probe/%: tests/probe/%.c $(B)/flags
 	@mkdir -p $(@D)
 	$(CC) $(test_cflags) $(werror) -o $@ $< $(LDFLAGS)
 
+$(B)/bench/%: bench/%.c $(B)/flags
+	@mkdir -p $(@D)
+	$(CC) $(test_cflags) $(werror) -o $@ $< $(LDFLAGS)
+
 # Changes when the compiler or its flags do, and with it every object. -Werror does not count.
 $(B)/flags: always
 	@mkdir -p $(@D)
 	@echo '$(CC) $(cflags) $(LDFLAGS)' | cmp -s - $@ || echo '$(CC) $(cflags) $(LDFLAGS)' >$@
 
--include $(wildcard $(B)/obj/*/*.d $(B)/unit/*.d $(B)/probe/*.d)
+-include $(wildcard $(B)/obj/*/*.d $(B)/unit/*.d $(B)/probe/*.d $(B)/bench/*.d)
 
 .DELETE_ON_ERROR:
 .PHONY: all demo check check-unit check-bats lint fmt bench install uninstall clean help units \
-	probes always
+	probes benches programs always

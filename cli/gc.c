@@ -15,9 +15,9 @@
 static const char usage[] = "Usage: portfence gc\n"
 			    "\n"
 			    "Give back the ports of this network namespace that no socket uses any "
-                            "more, and remove the\n"
+			    "more, and remove the\n"
 			    "segments that no process has attached: of namespaces and programs "
-                            "that are gone, damaged,\n"
+			    "that are gone, damaged,\n"
 			    "or left half made.\n";
 
 static void segment_reap(struct cli_segment *segment, void *arg)

@@ -92,11 +92,12 @@ struct cli_processes *cli_processes_new(void)
 
 void cli_processes_free(struct cli_processes *processes)
 {
-	struct owner *owner, *next;
-	HASH_ITER(hh, processes->owners, owner, next)
-	{
-		HASH_DEL(processes->owners, owner);
+	struct owner *owner = processes->owners;
+	HASH_CLEAR(hh, processes->owners);
+	while (owner) {
+		struct owner *next = owner->hh.next;
 		free(owner);
+		owner = next;
 	}
 	free(processes);
 }

@@ -2,6 +2,7 @@
 // A table of text with aligned columns.
 #include "cli.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,6 +64,7 @@ static size_t width(const struct cli_table *table, size_t column)
 void cli_table_print(const struct cli_table *table)
 {
 	int widths[16];
+	assert(table->columns > 0 && table->columns <= sizeof widths / sizeof *widths);
 	for (size_t column = 0; column < table->columns; column++)
 		widths[column] = (int)width(table, column);
 	for (size_t i = 0; i < table->cells; i++) {

@@ -15,8 +15,8 @@
 // ports are taken last, `previous` before `current`: they delay reuse and cost no capacity.
 //
 // A stripe that is churned through soon has no free port, only holding ones, and looking for a free
-// one would mean reading all of it each time. So the rank of the last port taken is remembered: only
-// a turn makes better ones. It is a hint; a search that finds nothing begins again without it.
+// one would mean reading all of it each time. So the rank of the last port taken is remembered:
+// only a turn makes better ones. It is a hint; a search that finds nothing begins again without it.
 //
 // A process that dies between any two of these steps leaves a bit set that should be clear (the
 // reap finds it) or a port free early (the kernel refuses it if need be). Nothing else can go
@@ -160,8 +160,8 @@ static int32_t take_of_rank(const struct search *search, enum rank rank)
 	return -1;
 }
 
-// Takes the best port that is not better than `*rank`, and sets that to its rank. Returns its index,
-// or -1.
+// Takes the best port that is not better than `*rank`, and sets that to its rank. Returns its
+// index, or -1.
 static int32_t take_best(const struct search *search, uint64_t *rank)
 {
 	for (; *rank < RANKS; ++*rank) {

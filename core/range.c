@@ -132,17 +132,17 @@ refused:
 	return -EINVAL;
 }
 
-void pf_ranges_format(const struct pf_ranges *ranges, char *buffer)
+void pf_ranges_format(const struct pf_ranges *ranges, char *text)
 {
-	struct pf_text text = pf_text_in(buffer, PF_RANGES_TEXT);
+	struct pf_text written = pf_text_in(text, PF_RANGES_TEXT);
 	for (uint32_t i = 0; i < ranges->count; i++) {
 		if (i)
-			pf_text_add(&text, ",");
-		pf_text_add_number(&text, ranges->range[i].first);
+			pf_text_add(&written, ",");
+		pf_text_add_number(&written, ranges->range[i].first);
 		if (ranges->range[i].first == ranges->range[i].last)
 			continue;
-		pf_text_add(&text, "-");
-		pf_text_add_number(&text, ranges->range[i].last);
+		pf_text_add(&written, "-");
+		pf_text_add_number(&written, ranges->range[i].last);
 	}
 }
 

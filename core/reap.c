@@ -11,6 +11,10 @@
 // a port is given back only if two dumps, one after the other, do not show it, and the second is
 // made only if the first leaves something to give back.
 //
+// Who finds a stripe exhausted while somebody else reaps waits for that: some milliseconds, as long
+// as the kernel's own search of a full range takes. Nobody waits for the dead: a reap that is not
+// over when the next one is due is not waited for.
+//
 // TIME_WAIT counts as dead: the kernel may allow reuse of such a port, and since it goes into hold,
 // it is tried last. A port of the whole stripe is alive while any TCP socket has its number: what
 // a listener accepted outlives it.
@@ -23,6 +27,7 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 #include <string.h>
 
 // Bits of all stripes of all pools: three of them, of the same shape, in one scratch.
@@ -184,15 +189,31 @@ out:
 	return result;
 }
 
-int pf_reap_sometimes(struct pf_segment *segment, uint64_t now, uint32_t *ret_reaped)
+// Waits for the reap that began at `began`, in another thread or process. Returns when it has
+// ended, or when it is overdue: whoever did it was killed.
+static void reap_await(const struct pf_segment *segment, uint64_t began)
 {
+	while (pf_word_get(&segment->shared->reap_done) != began &&
+		pf_now_ms() - began < PF_REAP_INTERVAL_MS)
+		sched_yield();
+}
+
+int pf_reap_sometimes(struct pf_segment *segment, uint64_t now)
+{
+	uint32_t reaped;
 	uint64_t last = pf_word_get(&segment->shared->reaped_ms);
 	// A time in the future is no time: the segment was damaged, or the clock is another's.
-	if (last && now - last < PF_REAP_INTERVAL_MS)
+	if (now - last >= PF_REAP_INTERVAL_MS &&
+		pf_word_replace(&segment->shared->reaped_ms, last, now)) {
+		int result = pf_reap(segment, &reaped);
+		pf_word_put(&segment->shared->reap_done, now);
+		return result;
+	}
+	last = pf_word_get(&segment->shared->reaped_ms);
+	if (pf_word_get(&segment->shared->reap_done) == last)
 		return -EAGAIN;
-	if (!pf_word_replace(&segment->shared->reaped_ms, last, now))
-		return -EAGAIN;
-	return pf_reap(segment, ret_reaped);
+	reap_await(segment, last);
+	return 0;
 }
 
 static void alive_use(const struct bits *bits, struct pf_layout_word *word, size_t at)

@@ -157,7 +157,7 @@ static int boot_id_line(char *line, size_t length, void *arg)
 		uint64_t nibble = pf_number(line + i, 1, 16, &digits);
 		if (!digits)
 			continue;
-		boot_id[nibbles / 2] = (uint8_t)(boot_id[nibbles / 2] << 4 | nibble);
+		boot_id[nibbles / 2] = (uint8_t)(boot_id[nibbles / 2] << 4 | (uint8_t)nibble);
 		nibbles++;
 	}
 	return 0;
@@ -304,7 +304,7 @@ static int refuse(const char *path, const char *why, int error, char *reason)
 }
 
 // Maps the file at `path` if its owner, mode and size can be trusted. Returns 0, or -errno with a
-// line in reason.
+// line in reason; *ret_base is then untouched.
 static int file_map(const char *path, void **ret_base, size_t *ret_size, char *reason)
 {
 	struct statx status;
@@ -365,7 +365,7 @@ int pf_segment_open(const char *path, struct pf_policy *ret_policy, struct pf_se
 	void *base = NULL;
 	size_t size = 0;
 	int result = file_map(path, &base, &size, reason);
-	if (result < 0)
+	if (!base)
 		return result;
 	result = pf_segment_policy(base, size, &policy);
 	if (result < 0)
@@ -414,7 +414,7 @@ static int file_attach(const char *path, const struct pf_policy *policy, uint64_
 	void *base = NULL;
 	size_t size = 0;
 	int result = file_map(path, &base, &size, reason);
-	if (result < 0)
+	if (!base)
 		return result;
 	const struct pf_layout_header *header = base;
 	if (!layout_matches(policy, PF_STRIPES_TCP, base, size) || header->netns != netns)

@@ -100,11 +100,9 @@ static struct seeker seeker_for(int fd, struct pf_fd state, uint64_t ticket, uin
 // Takes a port, after a reap if there is none. Returns 0, or -EAGAIN if the stripe is exhausted.
 static int seeker_take(struct seeker *seeker, uint16_t *ret_port)
 {
-	uint32_t reaped;
 	int result = pf_pool_take(
 		seeker->pool, seeker->stripe, seeker->avoid, seeker->now, &seeker->start, ret_port);
-	if (result == -EAGAIN && pf_reap_sometimes(seeker->segment, seeker->now, &reaped) == 0 &&
-		reaped)
+	if (result == -EAGAIN && pf_reap_sometimes(seeker->segment, seeker->now) == 0)
 		result = pf_pool_take(seeker->pool, seeker->stripe, seeker->avoid, seeker->now,
 			&seeker->start, ret_port);
 	return result;
@@ -525,7 +523,7 @@ int pf_assign_sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int fla
 	struct operation operation = {run_sendmmsg, fd, flags, NULL, 0, messages, count};
 	if (count == 0 || is_settled(fd, flags))
 		return (int)run_sendmmsg(&operation);
-	address_of_message(&operation, &messages->msg_hdr);
+	address_of_message(&operation, (const struct msghdr *)messages); // its first member
 	return (int)send_to(&operation);
 }
 

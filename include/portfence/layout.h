@@ -29,8 +29,9 @@ struct pf_layout_header {
 	uint64_t netns;      // SO_NETNS_COOKIE, or the inode of the namespace before Linux 5.14
 	uint8_t boot_id[16]; // a segment on a disk must not outlive the boot it describes
 	uint64_t reserved[1];
-	_Atomic(uint64_t) reaped_ms; // shared: when the last reap began; every process writes it
-	uint64_t padding[7];
+	_Atomic(uint64_t) reaped_ms; // shared: when the last reap began; whoever reaps writes it
+	_Atomic(uint64_t) reap_done; // shared: reaped_ms of the last reap that ended
+	uint64_t padding[6];
 };
 
 // What happened to a pool since the segment was made; every process adds to them.
@@ -98,6 +99,7 @@ PF_LAYOUT_AT(pf_layout_header, digest, 24);
 PF_LAYOUT_AT(pf_layout_header, netns, 32);
 PF_LAYOUT_AT(pf_layout_header, boot_id, 40);
 PF_LAYOUT_AT(pf_layout_header, reaped_ms, 64);
+PF_LAYOUT_AT(pf_layout_header, reap_done, 72);
 PF_LAYOUT_AT(pf_layout_pool, name, 0);
 PF_LAYOUT_AT(pf_layout_pool, offset, 32);
 PF_LAYOUT_AT(pf_layout_pool, ports, 40);

@@ -13,9 +13,9 @@
 // netlink, no memory); a protocol that the kernel does not show keeps its ports.
 int pf_reap(struct pf_segment *segment, uint32_t *ret_reaped);
 
-// The same, unless another process did it less than PF_REAP_INTERVAL_MS before `now`, which is
-// pf_now_ms(); then returns -EAGAIN.
-int pf_reap_sometimes(struct pf_segment *segment, uint64_t now, uint32_t *ret_reaped);
+// The same, unless it was done less than PF_REAP_INTERVAL_MS before `now`, which is pf_now_ms(); if
+// somebody is at it, waits for that. Returns 0 if there was a reap, -EAGAIN if not, or -errno.
+int pf_reap_sometimes(struct pf_segment *segment, uint64_t now);
 
 // Marks every port that the kernel shows as used: for a new segment. Returns 0 or -errno.
 int pf_reap_learn(struct pf_segment *segment);

@@ -1,0 +1,94 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Installs what a verb needs and Debian does not have yet: setup.sh build|demo|check|lint
+# Says nothing and asks nobody when nothing is missing. No daemon is started by it.
+set -eu
+
+# PACKAGE:COMMAND is wanted only where COMMAND is not there from elsewhere.
+build='gcc libc6-dev make uthash-dev'
+demo="$build curl iproute2 nginx-light:nginx python3"
+check="$demo bats libcmocka-dev util-linux mount procps wget apache2-utils wrk strace valgrind hyperfine
+	redis-server redis-tools postgresql bind9-dnsutils ldnsutils dnsmasq-base vsftpd lftp
+	openssh-server openssh-client netcat-openbsd socat
+	nodejs:node default-jdk-headless:javac"
+lint="$build clang clang-format clang-tidy cppcheck shellcheck"
+
+PATH=$PATH:/usr/sbin:/sbin
+export PATH DEBIAN_FRONTEND=noninteractive
+
+is_installed()
+{
+	[ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+# Prints those of the given packages that are missing.
+missing()
+{
+	for want; do
+		package=${want%%:*}
+		command=${want#"$package"}
+		[ -n "$command" ] && command -v "${command#:}" >/dev/null && continue
+		is_installed "$package" || printf '%s ' "$package"
+	done
+}
+
+# Runs apt-get; what it prints is shown only if it fails.
+apt()
+{
+	apt-get -qq -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 "$@" >"$log" 2>&1 || {
+		cat "$log" >&2
+		exit 1
+	}
+}
+
+install_packages()
+{
+	guard=/usr/sbin/policy-rc.d
+	log=$(mktemp)
+	if [ -e $guard ]; then
+		trap 'rm -f "$log"' EXIT
+	else
+		trap 'rm -f "$log" $guard' EXIT
+		printf '#!/bin/sh\nexit 101\n' >$guard
+		chmod 755 $guard
+	fi
+	apt update
+	apt install -y --no-install-recommends "$@"
+}
+
+case ${1-} in
+build) wanted=$build ;;
+demo) wanted=$demo ;;
+check) wanted=$check ;;
+lint) wanted=$lint ;;
+install) # from below, as root
+	shift
+	install_packages "$@"
+	exit
+	;;
+*)
+	echo 'usage: setup.sh build|demo|check|lint' >&2
+	exit 2
+	;;
+esac
+
+if ! command -v dpkg-query >/dev/null; then
+	# shellcheck disable=SC2086
+	echo "setup: no dpkg here; what Debian 12 calls" $wanted "must be there already" >&2
+	exit 0
+fi
+
+# shellcheck disable=SC2086 # package names are words
+packages=$(missing $wanted)
+[ -n "$packages" ] || exit 0
+echo "setup: installing $packages" >&2
+
+# shellcheck disable=SC2086
+if [ "$(id -u)" = 0 ]; then
+	install_packages $packages
+elif sudo -n true 2>/dev/null; then
+	sudo -n "$0" install $packages
+else
+	echo "setup: not root and no sudo without a password; run: sudo $0 install $packages" >&2
+	exit 1
+fi
