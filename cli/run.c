@@ -68,7 +68,6 @@ static int ports_set(const char *ports)
 	if (pf_ranges_parse(ports, &ranges, error) < 0)
 		return cli_error("ports %s", error);
 	pf_ranges_format(&ranges, text);
-	unsetenv("PORTFENCE_DISABLE");
 	return setenv("PORTFENCE_PORTS", text, 1) ? cli_error("%s", strerror(errno)) : 0;
 }
 

@@ -31,16 +31,15 @@ static uint64_t netns_of_self(void)
 	return netns;
 }
 
-// Returns true for a name whose network namespace is `netns`, owned by a user that we may look
-// into.
-static bool is_ours(const char *name, uint64_t netns)
+// Returns true for the name of a segment of this namespace and of a user that we may look into,
+// with that user in ret_uid.
+static bool is_ours(const char *name, uint64_t netns, uint32_t *ret_uid)
 {
 	unsigned long long digest, of;
-	unsigned uid;
 	char end;
-	if (sscanf(name, PF_SEGMENT_PREFIX "%16llx.%llu.%u%c", &digest, &of, &uid, &end) != 3)
+	if (sscanf(name, PF_SEGMENT_PREFIX "%16llx.%llu.%u%c", &digest, &of, ret_uid, &end) != 3)
 		return false;
-	return of == netns && (uid == geteuid() || geteuid() == 0);
+	return of == netns && (*ret_uid == geteuid() || geteuid() == 0);
 }
 
 int cli_segments(cli_segment_fn *each, void *arg)
@@ -57,12 +56,13 @@ int cli_segments(cli_segment_fn *each, void *arg)
 	for (int i = 0; i < count; i++) {
 		static struct cli_segment segment;
 		char reason[PF_SEGMENT_TEXT];
-		if (is_ours(names[i]->d_name, netns)) {
+		uint32_t uid;
+		if (is_ours(names[i]->d_name, netns, &uid)) {
 			found++;
 			snprintf(segment.path, sizeof segment.path, "%s/%s", dir, names[i]->d_name);
-			if (pf_segment_open(
-				    segment.path, &segment.policy, &segment.segment, reason) < 0) {
-				cli_error("%s; 'portfence gc' removes it", reason);
+			if (pf_segment_open(segment.path, uid, &segment.policy, &segment.segment,
+				    reason) < 0) {
+				cli_error("%s", reason);
 			} else {
 				each(&segment, arg);
 				pf_segment_close(&segment.segment);

@@ -2,9 +2,9 @@
 // The atomic operations on memory that several processes or threads write.
 //
 // The bitmaps carry no other data: a bit says "hands off this port" and nothing is read on the
-// strength of it, so relaxed order is enough and none of these helpers orders anything around it.
-// Two helpers differ: pf_publish pairs with pf_subscribe, and whatever was written before the
-// first is seen after the second.
+// strength of it, so relaxed order is enough and most of these helpers order nothing around it. Two
+// pairs differ: pf_publish and pf_subscribe (whatever was written before the first is seen after
+// the second), pf_word_put_flag and pf_word_get_flag.
 #ifndef PF_ATOMICS_H
 #define PF_ATOMICS_H
 
@@ -45,6 +45,21 @@ static inline uint64_t pf_word_add(pf_word *word, uint64_t value)
 static inline uint64_t pf_word_exchange(pf_word *word, uint64_t value)
 {
 	return atomic_exchange_explicit(word, value, memory_order_relaxed);
+}
+
+// Writes `value`, and orders it before every later read of this thread: for a flag that says "I am
+// about to look", whose partner writes what is looked for, then pf_word_get_flag.
+static inline void pf_word_put_flag(pf_word *word, uint64_t value)
+{
+	atomic_store_explicit(word, value, memory_order_seq_cst);
+	atomic_thread_fence(memory_order_seq_cst);
+}
+
+// Returns the flag, read after every earlier write of this thread.
+static inline uint64_t pf_word_get_flag(const pf_word *word)
+{
+	atomic_thread_fence(memory_order_seq_cst);
+	return atomic_load_explicit(word, memory_order_relaxed);
 }
 
 // Returns true if the word was `old` and is now `value`.

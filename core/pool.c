@@ -11,12 +11,15 @@
 // take sets `used` by one fetch-or; whoever sees the bit clear in the answer owns the port. give
 // sets `current`, then clears `used`, so that nobody sees the port free in between. Every hold/2
 // `previous` is replaced by `current` and `current` by nothing, word by word, by whoever notices
-// first: a port rests for at least hold/2 and at most hold, with no timestamp of its own. Holding
-// ports are taken last, `previous` before `current`: they delay reuse and cost no capacity.
+// first: a port rests for at least hold/2 and at most hold, with no timestamp of its own.
 //
-// A stripe that is churned through soon has no free port, only holding ones, and looking for a free
-// one would mean reading all of it each time. So the rank of the last port taken is remembered:
-// only a turn makes better ones. It is a hint; a search that finds nothing begins again without it.
+// Holding ports are taken last, `previous` before `current`: hold delays reuse and costs no
+// capacity. A stripe that is churned through soon has nothing but `current`; the bitmaps are then
+// turned over early, so that a port is not met again before the others of its generation were: its
+// last connection may have ended milliseconds ago, and the peer not have heard of it. Since looking
+// for what is free would mean reading all of such a stripe each time, the rank of the last port
+// taken is remembered: only a turn makes better ones. It is a hint; a search that finds nothing
+// begins again without it.
 //
 // A process that dies between any two of these steps leaves a bit set that should be clear (the
 // reap finds it) or a port free early (the kernel refuses it if need be). Nothing else can go
@@ -76,7 +79,7 @@ static struct view view_of(const struct pf_pool *pool, uint32_t stripe, uint32_t
 }
 
 // The order in which ports are taken.
-enum rank { RANK_FREE, RANK_PREVIOUS, RANK_CURRENT, RANKS };
+enum rank { RANK_FREE, RANK_PREVIOUS, RANK_UNUSED };
 
 static uint64_t candidates(const struct view *view, enum rank rank)
 {
@@ -86,7 +89,7 @@ static uint64_t candidates(const struct view *view, enum rank rank)
 	case RANK_PREVIOUS:
 		return view->previous & ~(view->used | view->current);
 	default:
-		return view->current & ~view->used;
+		return ~view->used;
 	}
 }
 
@@ -116,12 +119,12 @@ static unsigned take_in_word(
 	return 64;
 }
 
-// Turns the hold bitmaps over. A reader in the middle of it sees a port free early or late.
-static void turn(struct pf_pool *pool, uint32_t stripe, uint64_t now)
+// Turns the hold bitmaps over, if they last turned at `turned`. A reader in the middle of it sees a
+// port free early or late.
+static void turn(struct pf_pool *pool, uint32_t stripe, uint64_t turned, uint64_t now)
 {
 	struct pf_layout_stripe *header = stripe_header(pool, stripe);
-	uint64_t turned = pf_word_get(&header->turned_ms);
-	if (now - turned <= pool->hold_ms / 2 || !pf_word_replace(&header->turned_ms, turned, now))
+	if (!pf_word_replace(&header->turned_ms, turned, now))
 		return;
 	bool twice = now - turned >= pool->hold_ms;
 	for (uint32_t i = 0; i < pool->words; i++) {
@@ -160,16 +163,24 @@ static int32_t take_of_rank(const struct search *search, enum rank rank)
 	return -1;
 }
 
-// Takes the best port that is not better than `*rank`, and sets that to its rank. Returns its
-// index, or -1.
-static int32_t take_best(const struct search *search, uint64_t *rank)
+// Takes the best port that `known` leaves: nothing better than that rank is there. Returns its
+// index with its rank in ret_rank, or -1.
+static int32_t take_best(const struct search *search, uint64_t known, uint64_t turned, uint64_t now,
+	uint64_t *ret_rank)
 {
-	for (; *rank < RANKS; ++*rank) {
-		int32_t index = take_of_rank(search, (enum rank) * rank);
-		if (index >= 0)
-			return index;
-	}
-	return -1;
+	int32_t index = -1;
+	*ret_rank = RANK_FREE;
+	if (known == RANK_FREE)
+		index = take_of_rank(search, RANK_FREE);
+	if (index >= 0)
+		return index;
+	*ret_rank = RANK_PREVIOUS;
+	index = take_of_rank(search, RANK_PREVIOUS);
+	if (index >= 0)
+		return index;
+	turn(search->pool, search->stripe, turned, now);
+	index = take_of_rank(search, RANK_PREVIOUS);
+	return index >= 0 ? index : take_of_rank(search, RANK_UNUSED);
 }
 
 int pf_pool_take(struct pf_pool *pool, uint32_t stripe, uint16_t avoid, uint64_t now,
@@ -181,15 +192,13 @@ int pf_pool_take(struct pf_pool *pool, uint32_t stripe, uint16_t avoid, uint64_t
 	if (avoid)
 		search.avoided = pf_ranges_index(&pool->ranges, avoid);
 
-	turn(pool, stripe, now);
+	uint64_t turned = pf_word_get(&header->turned_ms), rank;
+	if (now - turned > pool->hold_ms / 2)
+		turn(pool, stripe, turned, now);
+	turned = pf_word_get(&header->turned_ms);
 	// What is free for the whole stripe depends on all the others.
 	uint64_t known = stripe == PF_STRIPE_WHOLE ? RANK_FREE : pf_word_get(&header->rank);
-	uint64_t rank = known;
-	int32_t index = take_best(&search, &rank);
-	if (index < 0 && known != RANK_FREE) {
-		rank = RANK_FREE;
-		index = take_best(&search, &rank);
-	}
+	int32_t index = take_best(&search, known, turned, now, &rank);
 	if (index < 0)
 		return -EAGAIN;
 	if (rank != known)
@@ -218,7 +227,7 @@ void pf_pool_give(struct pf_pool *pool, uint32_t stripe, uint16_t port)
 	else
 		pf_word_put(&header->rank, RANK_FREE);
 	pf_word_clear(&word->used, 1ull << index % 64);
-	if (pf_word_get(&header->exhausted_ms))
+	if (pf_word_get_flag(&header->exhausted_ms))
 		pf_word_put(&header->exhausted_ms, 0);
 }
 
@@ -230,7 +239,7 @@ void pf_pool_refuse(struct pf_pool *pool, uint32_t stripe, uint16_t port)
 
 void pf_pool_exhaust(struct pf_pool *pool, uint32_t stripe, uint64_t now)
 {
-	pf_word_put(&stripe_header(pool, stripe)->exhausted_ms, now);
+	pf_word_put_flag(&stripe_header(pool, stripe)->exhausted_ms, now);
 }
 
 bool pf_pool_exhausted(struct pf_pool *pool, uint32_t stripe, uint64_t now)

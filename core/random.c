@@ -60,7 +60,9 @@ uint64_t pf_random(void)
 	struct pf_random *random = pf_subscribe(&buffer);
 	if (!random)
 		return refill(NULL);
-	uint64_t next = pf_word_add(&random->next, 1);
+	// Two threads may draw from one place: the second finds it empty.
+	uint64_t next = pf_word_get(&random->next);
+	pf_word_put(&random->next, next + 1);
 	uint64_t number = next < NUMBERS ? pf_word_exchange(&random->number[next], 0) : 0;
 	return number ? number : refill(random);
 }

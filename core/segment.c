@@ -303,9 +303,9 @@ static int refuse(const char *path, const char *why, int error, char *reason)
 	return -error;
 }
 
-// Maps the file at `path` if its owner, mode and size can be trusted. Returns 0, or -errno with a
-// line in reason; *ret_base is then untouched.
-static int file_map(const char *path, void **ret_base, size_t *ret_size, char *reason)
+// Maps the file of user `uid` at `path` if its owner, mode and size can be trusted. Returns 0, or
+// -errno with a line in reason; *ret_base is then untouched.
+static int file_map(const char *path, uint32_t uid, void **ret_base, size_t *ret_size, char *reason)
 {
 	struct statx status;
 	void *base;
@@ -323,7 +323,7 @@ static int file_map(const char *path, void **ret_base, size_t *ret_size, char *r
 		refuse(path, "not a regular file", EPERM, reason);
 		goto out;
 	}
-	if (status.stx_uid != geteuid() && status.stx_uid != 0) {
+	if (status.stx_uid != uid && status.stx_uid != 0) {
 		refuse(path, "belongs to another user", EPERM, reason);
 		goto out;
 	}
@@ -358,13 +358,13 @@ static int boot_check(const char *path, const struct pf_layout_header *header, c
 	return 0;
 }
 
-int pf_segment_open(const char *path, struct pf_policy *ret_policy, struct pf_segment *ret_segment,
-	char *reason)
+int pf_segment_open(const char *path, uint32_t uid, struct pf_policy *ret_policy,
+	struct pf_segment *ret_segment, char *reason)
 {
 	struct pf_policy policy;
 	void *base = NULL;
 	size_t size = 0;
-	int result = file_map(path, &base, &size, reason);
+	int result = file_map(path, uid, &base, &size, reason);
 	if (!base)
 		return result;
 	result = pf_segment_policy(base, size, &policy);
@@ -408,16 +408,16 @@ size_t pf_segment_ranges(const struct pf_segment *segment, struct pf_range *rang
 }
 
 // Attaches to an existing file. Returns 0, or -errno with a line in reason.
-static int file_attach(const char *path, const struct pf_policy *policy, uint64_t netns,
-	struct pf_segment *ret_segment, char *reason)
+static int file_attach(const char *path, const struct pf_policy *policy,
+	const struct pf_segment_place *place, struct pf_segment *ret_segment, char *reason)
 {
 	void *base = NULL;
 	size_t size = 0;
-	int result = file_map(path, &base, &size, reason);
+	int result = file_map(path, place->uid, &base, &size, reason);
 	if (!base)
 		return result;
 	const struct pf_layout_header *header = base;
-	if (!layout_matches(policy, PF_STRIPES_TCP, base, size) || header->netns != netns)
+	if (!layout_matches(policy, PF_STRIPES_TCP, base, size) || header->netns != place->netns)
 		result = refuse(path, "damaged, or of another version", EBADMSG, reason);
 	else
 		result = boot_check(path, base, reason);
@@ -529,7 +529,7 @@ int pf_segment_attach(const struct pf_policy *policy, const struct pf_segment_pl
 
 	// Each turn ends in a segment, or in another process's doing between two of our steps.
 	for (int turns = 0; result == 0 && turns < 8; turns++) {
-		result = file_attach(path, policy, place->netns, ret_segment, reason);
+		result = file_attach(path, policy, place, ret_segment, reason);
 		if (result == 0)
 			return 0;
 		if (result == -ESTALE)

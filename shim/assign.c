@@ -13,7 +13,7 @@
 //	late   IP_LOCAL_PORT_RANGE = {port, port}, then the program's own connect. If the kernel
 //	       refuses (EADDRNOTAVAIL), the next port is tried on the same socket; after a few
 //	       refusals the kernel searches the whole range. The option is ignored for ports that
-//	       it does not honour, so the port that came out is looked at.
+//	       it does not honour, so the port that came out is looked at, once a clock tick.
 //	bind   bind() to the port, with SO_REUSEADDR if it is an outgoing TCP connection, so that
 //	       other connections can share the port towards other destinations. A bound socket
 //	       cannot be bound again: if connect fails then, that is final.
@@ -36,6 +36,7 @@
 #include "fence.h"
 #include "real.h"
 
+#include "atomics.h"
 #include "random.h"
 #include "util.h"
 
@@ -102,10 +103,12 @@ static int seeker_take(struct seeker *seeker, uint16_t *ret_port)
 {
 	int result = pf_pool_take(
 		seeker->pool, seeker->stripe, seeker->avoid, seeker->now, &seeker->start, ret_port);
-	if (result == -EAGAIN && pf_reap_sometimes(seeker->segment, seeker->now) == 0)
-		result = pf_pool_take(seeker->pool, seeker->stripe, seeker->avoid, seeker->now,
-			&seeker->start, ret_port);
-	return result;
+	if (result != -EAGAIN)
+		return result;
+	// Whatever comes of that: another's reap may have ended since we looked.
+	pf_reap_sometimes(seeker->segment, seeker->now);
+	return pf_pool_take(
+		seeker->pool, seeker->stripe, seeker->avoid, seeker->now, &seeker->start, ret_port);
 }
 
 static bool seeker_is_hopeless(struct seeker *seeker)
@@ -116,8 +119,13 @@ static bool seeker_is_hopeless(struct seeker *seeker)
 // Remembers that there is no port. Returns `error`, negated.
 static int seeker_give_up(struct seeker *seeker, int error)
 {
-	pf_pool_exhaust(seeker->pool, seeker->stripe, seeker->now);
+	uint16_t port;
 	pf_pool_count(seeker->pool, PF_COUNT_EXHAUSTED, 1);
+	pf_pool_exhaust(seeker->pool, seeker->stripe, seeker->now);
+	// What came back between our last look and this mark must not lie idle: a give wipes it.
+	if (pf_pool_take(seeker->pool, seeker->stripe, seeker->avoid, seeker->now, &seeker->start,
+		    &port) == 0)
+		pf_pool_give(seeker->pool, seeker->stripe, port);
 	return -error;
 }
 
@@ -224,8 +232,13 @@ static ssize_t connect_by_bind(struct seeker *seeker, const struct operation *op
 {
 	const int on = 1;
 	pf_sys(SYS_setsockopt, seeker->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-	int result = claim_unbound(seeker, EADDRNOTAVAIL);
-	return result < 0 ? result : operation->run(operation);
+	int claimed = claim_unbound(seeker, EADDRNOTAVAIL);
+	if (claimed < 0)
+		return claimed;
+	ssize_t result = operation->run(operation);
+	if (result == -EADDRNOTAVAIL)
+		pf_pool_count(seeker->pool, PF_COUNT_REFUSED, 1);
+	return result;
 }
 
 // ---- The late claim --------------------------------------------------------------------------
@@ -268,18 +281,31 @@ static ssize_t connect_strayed(
 	return connect_by_bind(seeker, operation);
 }
 
+// Returns true once in a tick of the coarse clock, some milliseconds: whether the kernel honours
+// the range depends on sysctls alone, so one look in a storm of connects is as good as thousands.
+static bool is_time_to_look(const struct seeker *seeker)
+{
+	static pf_word looked;
+	if (pf_word_get(&looked) == seeker->now)
+		return false;
+	pf_word_put(&looked, seeker->now);
+	return true;
+}
+
 // After a call that was not refused: looks at the port that came out, and records or returns the
 // lease. `port` is the one that was taken, or 0 if the kernel searched. Returns what the program
 // gets.
 static ssize_t connect_settle(
 	struct seeker *seeker, const struct operation *operation, uint16_t port, ssize_t result)
 {
+	uint16_t chosen = port;
 	if (!is_under_way(result)) {
 		// The kernel let go of the port.
 		pf_pool_give(seeker->pool, seeker->stripe, port);
 		return result;
 	}
-	uint16_t chosen = pf_classify_port(seeker->fd);
+	if (!port || is_time_to_look(seeker))
+		chosen = pf_classify_port(seeker->fd);
 	if (chosen != port) {
 		pf_pool_give(seeker->pool, seeker->stripe, port);
 		if (pf_ranges_index(&seeker->pool->ranges, chosen) < 0)

@@ -42,7 +42,8 @@ void pf_pool_give(struct pf_pool *pool, uint32_t stripe, uint16_t port);
 // Gives back a port whose claim the kernel refused, and counts that.
 void pf_pool_refuse(struct pf_pool *pool, uint32_t stripe, uint16_t port);
 
-// Remembers that `stripe` has no port, for PF_EXHAUSTED_MS or until one is given back.
+// Remembers that `stripe` has no port, for PF_EXHAUSTED_MS or until one is given back. Look once
+// more after it: a port that was given back just before is free, and nobody would know.
 void pf_pool_exhaust(struct pf_pool *pool, uint32_t stripe, uint64_t now);
 
 // Returns true while the stripe is remembered as exhausted, and counts the call that will fail.

@@ -42,11 +42,11 @@ typedef void pf_segment_prepare(struct pf_segment *segment, void *arg);
 int pf_segment_attach(const struct pf_policy *policy, const struct pf_segment_place *place,
 	pf_segment_prepare *prepare, void *arg, struct pf_segment *ret_segment, char *reason);
 
-// Opens the segment at `path` as the command does, which learns the policy from it. Returns 0, or
-// -errno with a line in reason[PF_SEGMENT_TEXT]: -ESTALE if it is of an earlier boot, -EBADMSG if
-// it is damaged, -EPERM if its owner or mode cannot be trusted.
-int pf_segment_open(const char *path, struct pf_policy *ret_policy, struct pf_segment *ret_segment,
-	char *reason);
+// Opens the segment of user `uid` at `path` as the command does, which learns the policy from it.
+// Returns 0, or -errno with a line in reason[PF_SEGMENT_TEXT]: -ESTALE if it is of an earlier boot,
+// -EBADMSG if it is damaged, -EPERM if its owner or mode cannot be trusted.
+int pf_segment_open(const char *path, uint32_t uid, struct pf_policy *ret_policy,
+	struct pf_segment *ret_segment, char *reason);
 
 void pf_segment_close(struct pf_segment *segment);
 
