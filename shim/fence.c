@@ -18,18 +18,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum start { START_NOT, START_BUSY, START_DONE };
-
-static _Atomic(enum start) start;
-static enum pf_fence fence;
+static _Atomic(enum pf_fence) fence; // PF_FENCE_UNREAD until the environment was read
 static bool quiet;
 static struct pf_policy policy;
 static char policy_error[PF_ERROR_TEXT];
 static char dir[PF_SEGMENT_PATH / 2];
 static _Atomic(void *) segment;
 
-// Reads the environment. The only place that does.
-static void environment_read(void)
+// Reads the environment: the only place that does. Returns what it makes of it.
+static enum pf_fence environment_read(void)
 {
 	const char *ports = getenv("PORTFENCE_PORTS");
 	const char *disable = getenv("PORTFENCE_DISABLE");
@@ -40,24 +37,22 @@ static void environment_read(void)
 	if (where && strlen(where) < sizeof dir)
 		memcpy(dir, where, strlen(where) + 1);
 	if (!ports || (disable && !strcmp(disable, "1")))
-		fence = PF_FENCE_OFF;
-	else if (pf_policy_from_ports(ports, &policy, policy_error) < 0)
-		fence = PF_FENCE_CLOSED;
-	else
-		fence = PF_FENCE_ON;
+		return PF_FENCE_OFF;
+	if (pf_policy_from_ports(ports, &policy, policy_error) < 0)
+		return PF_FENCE_CLOSED;
+	return PF_FENCE_ON;
 }
 
-__attribute__((constructor)) static void start_once(void)
+__attribute__((constructor)) static void start(void)
 {
-	enum start state = START_NOT;
-	if (atomic_compare_exchange_strong(&start, &state, START_BUSY)) {
-		environment_read();
-		atomic_store_explicit(&start, START_DONE, memory_order_release);
+	static atomic_flag begun = ATOMIC_FLAG_INIT;
+	if (!atomic_flag_test_and_set(&begun)) {
+		atomic_store_explicit(&fence, environment_read(), memory_order_release);
 		return;
 	}
 	// Another thread is at it: some microseconds. A signal handler in the midst of it gives up.
 	for (int turns = 0; turns < 10000; turns++) {
-		if (atomic_load_explicit(&start, memory_order_acquire) == START_DONE)
+		if (atomic_load_explicit(&fence, memory_order_acquire) != PF_FENCE_UNREAD)
 			return;
 		sched_yield();
 	}
@@ -65,9 +60,12 @@ __attribute__((constructor)) static void start_once(void)
 
 enum pf_fence pf_fence(void)
 {
-	if (atomic_load_explicit(&start, memory_order_acquire) != START_DONE)
-		start_once();
-	return fence;
+	enum pf_fence known = atomic_load_explicit(&fence, memory_order_acquire);
+	if (known != PF_FENCE_UNREAD)
+		return known;
+	start();
+	known = atomic_load_explicit(&fence, memory_order_acquire);
+	return known == PF_FENCE_UNREAD ? PF_FENCE_OFF : known;
 }
 
 void pf_fence_say(const char *line)

@@ -6,6 +6,7 @@
 #include <portfence/segment.h>
 
 enum pf_fence {
+	PF_FENCE_UNREAD, // never returned
 	PF_FENCE_OFF,    // no policy, or PORTFENCE_DISABLE: every call is the kernel's own
 	PF_FENCE_ON,     //
 	PF_FENCE_CLOSED, // there is a policy, and it cannot be read: calls that need a port fail

@@ -12,26 +12,32 @@
 #include <signal.h>
 #include <stdatomic.h>
 
-enum look_up { UNKNOWN, BUSY, DONE };
-
 struct symbol {
 	const char *name;
-	_Atomic(enum look_up) state;
-	_Atomic(void *) address;
+	_Atomic(void *) address; // NULL: not looked up yet
 };
 
-// Returns the address of the next definition, or NULL: use the system call.
-static void *find(struct symbol *symbol)
+// An address that stands for "use the system call".
+static char bare;
+
+static void *look_up(struct symbol *symbol)
 {
-	enum look_up state = UNKNOWN;
-	if (atomic_load_explicit(&symbol->state, memory_order_acquire) == DONE)
-		return atomic_load_explicit(&symbol->address, memory_order_relaxed);
-	if (!atomic_compare_exchange_strong(&symbol->state, &state, BUSY))
-		return NULL;
-	void *address = dlsym(RTLD_NEXT, symbol->name);
-	atomic_store_explicit(&symbol->address, address, memory_order_relaxed);
-	atomic_store_explicit(&symbol->state, DONE, memory_order_release);
+	void *address = NULL;
+	if (!atomic_compare_exchange_strong(&symbol->address, &address, &bare))
+		return NULL; // somebody is at it
+	address = dlsym(RTLD_NEXT, symbol->name);
+	if (address)
+		atomic_store_explicit(&symbol->address, address, memory_order_release);
 	return address;
+}
+
+// Returns the address of the next definition, or NULL: use the system call.
+static inline void *find(struct symbol *symbol)
+{
+	void *address = atomic_load_explicit(&symbol->address, memory_order_acquire);
+	if (!address)
+		return look_up(symbol);
+	return address == &bare ? NULL : address;
 }
 
 // Defines a variable `next`, a pointer to the next definition of the function, or NULL.

@@ -13,13 +13,13 @@
 
 // A pool as one process sees it: private copies of all that is not a bitmap.
 struct pf_pool {
-	struct pf_ranges ranges;
-	uint32_t words;   // per stripe
-	uint32_t stripes; // in all
-	uint32_t hold_ms;
+	unsigned char *stripe; // stripe 0, in the segment or in private memory
 	size_t stripe_size;
-	unsigned char *stripe;         // stripe 0, in the segment or in private memory
 	struct pf_layout_pool *shared; // its claim and counters only
+	uint32_t words;                // per stripe
+	uint32_t stripes;              // in all
+	uint32_t hold_ms;
+	struct pf_ranges ranges;
 	char name[PF_POOL_NAME];
 };
 
