@@ -47,6 +47,9 @@ struct cli_segment {
 typedef void cli_segment_fn(struct cli_segment *segment, void *arg);
 int cli_segments(cli_segment_fn *each, void *arg);
 
+// Returns true for the name of a whole segment of this network namespace.
+bool cli_segment_is_ours(const char *dir, const char *name);
+
 // Returns the directory of the segments: PORTFENCE_DIR or PF_SEGMENT_DIR.
 const char *cli_segment_dir(void);
 

@@ -12,13 +12,12 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char usage[] = "Usage: portfence gc\n"
-			    "\n"
-			    "Give back the ports of this network namespace that no socket uses any "
-			    "more, and remove the\n"
-			    "segments that no process has attached: of namespaces and programs "
-			    "that are gone, damaged,\n"
-			    "or left half made.\n";
+static const char usage[] =
+	"Usage: portfence gc\n"
+	"\n"
+	"Give back the ports of this network namespace that no socket uses any more. Of other\n"
+	"namespaces' segments, damaged ones and half made ones, remove what no process has "
+        "attached.\n";
 
 static void segment_reap(struct cli_segment *segment, void *arg)
 {
@@ -32,7 +31,7 @@ static void segment_reap(struct cli_segment *segment, void *arg)
 	printf("%s: %u given back\n", segment->path, reaped);
 }
 
-// Returns true if the process has the file mapped, or cannot be looked into.
+// Returns true if the process has the file mapped; false, too, if it cannot be looked into.
 static bool process_maps(const char *pid, const char *path)
 {
 	char maps[64], line[PF_SEGMENT_PATH + 256];
@@ -40,7 +39,7 @@ static bool process_maps(const char *pid, const char *path)
 	snprintf(maps, sizeof maps, "/proc/%.16s/maps", pid);
 	FILE *file = fopen(maps, "re");
 	if (!file)
-		return errno != ENOENT && errno != ESRCH && geteuid() == 0;
+		return false;
 	while (!found && fgets(line, sizeof line, file))
 		found = strstr(line, path) != NULL;
 	fclose(file);
@@ -74,7 +73,8 @@ static int files_remove(const char *name)
 		const char *file = names[i]->d_name + (names[i]->d_name[0] == '.');
 		snprintf(path, sizeof path, "%s/%s", name, names[i]->d_name);
 		if (!strncmp(file, PF_SEGMENT_PREFIX, strlen(PF_SEGMENT_PREFIX)) &&
-			access(path, W_OK) == 0 && !is_attached(path)) {
+			!cli_segment_is_ours(name, names[i]->d_name) && access(path, W_OK) == 0 &&
+			!is_attached(path)) {
 			if (unlink(path) == 0)
 				printf("%s: removed\n", path);
 			else

@@ -42,6 +42,20 @@ static bool is_ours(const char *name, uint64_t netns, uint32_t *ret_uid)
 	return of == netns && (*ret_uid == geteuid() || geteuid() == 0);
 }
 
+bool cli_segment_is_ours(const char *dir, const char *name)
+{
+	struct cli_segment segment;
+	char reason[PF_SEGMENT_TEXT];
+	uint32_t uid;
+	if (!is_ours(name, netns_of_self(), &uid))
+		return false;
+	snprintf(segment.path, sizeof segment.path, "%s/%s", dir, name);
+	if (pf_segment_open(segment.path, uid, &segment.policy, &segment.segment, reason) < 0)
+		return false;
+	pf_segment_close(&segment.segment);
+	return true;
+}
+
 int cli_segments(cli_segment_fn *each, void *arg)
 {
 	const char *dir = cli_segment_dir();

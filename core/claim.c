@@ -3,7 +3,7 @@
 //
 // IP_LOCAL_PORT_RANGE outside ip_local_port_range is ignored without a word, and reserved ports are
 // skipped (kernel: inet_sk_get_local_port_range, inet_is_local_reserved_port), so both are read
-// first. They may change later; the shim looks at every port that a late claim ended on.
+// first. They may change later; the shim looks at the ports that late claims end on.
 #include <portfence/claim.h>
 
 #include <portfence/segment.h>

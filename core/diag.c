@@ -86,6 +86,18 @@ static struct pf_socket socket_from_diag(uint8_t protocol, const struct inet_dia
 	return socket;
 }
 
+// Reads the last message of a dump, which has an errno in both kinds: a dump that fails after it
+// began, for a protocol without a handler for one, fails in NLMSG_DONE. Returns 1, or -errno.
+static int end_of_dump(uint16_t type, const unsigned char *body, size_t length)
+{
+	int error = 0;
+	if (length >= sizeof error)
+		memcpy(&error, body, sizeof error);
+	if (error < 0 && error >= -4095)
+		return error;
+	return type == NLMSG_DONE ? 1 : -EBADMSG;
+}
+
 int pf_diag_parse(const void *datagram, size_t size, uint8_t protocol, pf_diag_fn *each, void *arg)
 {
 	const unsigned char *at = datagram;
@@ -96,14 +108,8 @@ int pf_diag_parse(const void *datagram, size_t size, uint8_t protocol, pf_diag_f
 			return -EBADMSG;
 		const unsigned char *body = at + NLMSG_HDRLEN;
 		size_t length = header.nlmsg_len - sizeof header;
-		if (header.nlmsg_type == NLMSG_DONE)
-			return 1;
-		if (header.nlmsg_type == NLMSG_ERROR) {
-			int error = 0;
-			if (length >= sizeof error)
-				memcpy(&error, body, sizeof error);
-			return error < 0 && error >= -4095 ? error : -EBADMSG;
-		}
+		if (header.nlmsg_type == NLMSG_DONE || header.nlmsg_type == NLMSG_ERROR)
+			return end_of_dump(header.nlmsg_type, body, length);
 		if (header.nlmsg_type == SOCK_DIAG_BY_FAMILY) {
 			struct inet_diag_msg message;
 			if (length < sizeof message)
@@ -155,6 +161,21 @@ static int dump_family(int fd, uint8_t family, uint8_t protocol, const struct pf
 	}
 }
 
+static int netlink_open(void)
+{
+	return (int)pf_sys(SYS_socket, AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+}
+
+uint64_t pf_diag_netns(void)
+{
+	int fd = netlink_open();
+	if (fd < 0)
+		return 0;
+	uint64_t netns = pf_segment_netns(fd);
+	pf_sys(SYS_close, fd);
+	return netns;
+}
+
 // Returns as pf_diag_each does; -ENOENT if the kernel has no diag module for the protocol.
 static int dump_netlink(
 	uint8_t protocol, const struct pf_range *ranges, size_t count, pf_diag_fn *each, void *arg)
@@ -163,7 +184,7 @@ static int dump_netlink(
 	unsigned char *buffer = pf_segment_scratch(DATAGRAM_MAX);
 	if (!buffer)
 		return result;
-	int fd = (int)pf_sys(SYS_socket, AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+	int fd = netlink_open();
 	result = fd;
 	if (fd < 0)
 		goto out;

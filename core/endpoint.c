@@ -64,7 +64,14 @@ bool pf_endpoint_is_loopback(const struct pf_endpoint *endpoint)
 
 uint64_t pf_endpoint_hash(const struct pf_endpoint *endpoint)
 {
+	struct pf_endpoint means = *endpoint;
 	uint64_t half[2];
-	memcpy(half, endpoint->address, sizeof half);
-	return pf_mix(pf_mix(pf_mix(endpoint->port, half[0]), half[1]), endpoint->port);
+	// connect() to the unspecified address goes to loopback.
+	if (pf_endpoint_is_unspecified(endpoint)) {
+		if (pf_endpoint_is_ipv4(endpoint))
+			means.address[sizeof mapped] = 127;
+		means.address[15] = 1;
+	}
+	memcpy(half, means.address, sizeof half);
+	return pf_mix(pf_mix(pf_mix(means.port, half[0]), half[1]), means.port);
 }

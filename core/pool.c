@@ -21,6 +21,11 @@
 // taken is remembered: only a turn makes better ones. It is a hint; a search that finds nothing
 // begins again without it.
 //
+// A port of the whole stripe must be free in every destination's. To read 256 stripes for one
+// bind(0) would be slow, so the whole stripe keeps a summary: `busy` has a bit for every port that
+// some destination took since the bits were last counted together. When it leaves nothing, it is
+// counted anew: first with the holding ports, then without them.
+//
 // A process that dies between any two of these steps leaves a bit set that should be clear (the
 // reap finds it) or a port free early (the kernel refuses it if need be). Nothing else can go
 // wrong: all 2^3 states are legal, and all indexes come from private memory.
@@ -69,12 +74,12 @@ static void view_add(struct view *view, const struct pf_layout_word *word)
 static struct view view_of(const struct pf_pool *pool, uint32_t stripe, uint32_t word)
 {
 	struct view view = {0, 0, 0};
+	const struct pf_layout_word *whole = pf_pool_word(pool, PF_STRIPE_WHOLE, word);
 	view_add(&view, pf_pool_word(pool, stripe, word));
 	if (stripe >= PF_STRIPE_TCP)
-		view.used |= pf_word_get(&pf_pool_word(pool, PF_STRIPE_WHOLE, word)->used);
+		view.used |= pf_word_get(&whole->used);
 	else if (stripe == PF_STRIPE_WHOLE)
-		for (uint32_t other = PF_STRIPE_TCP; other < pool->stripes; other++)
-			view_add(&view, pf_pool_word(pool, other, word));
+		view.used |= pf_word_get(&whole->busy);
 	return view;
 }
 
@@ -94,13 +99,21 @@ static uint64_t candidates(const struct view *view, enum rank rank)
 }
 
 // Returns true if bit `bit` of the word was clear and is now set by us.
-static bool claim_bit(struct pf_layout_word *word, unsigned bit)
+static bool claim_bit(struct pf_pool *pool, uint32_t stripe, uint32_t at, unsigned bit)
 {
+	struct pf_layout_word *word = pf_pool_word(pool, stripe, at);
 	uint64_t mask = 1ull << bit;
 	if (pf_word_set(&word->used, mask) & mask)
 		return false;
-	pf_word_clear(&word->current, mask);
-	pf_word_clear(&word->previous, mask);
+	if (pf_word_get(&word->current) & mask)
+		pf_word_clear(&word->current, mask);
+	if (pf_word_get(&word->previous) & mask)
+		pf_word_clear(&word->previous, mask);
+	if (stripe >= PF_STRIPE_TCP) {
+		struct pf_layout_word *whole = pf_pool_word(pool, PF_STRIPE_WHOLE, at);
+		if (!(pf_word_get(&whole->busy) & mask))
+			pf_word_set(&whole->busy, mask);
+	}
 	return true;
 }
 
@@ -108,12 +121,11 @@ static bool claim_bit(struct pf_layout_word *word, unsigned bit)
 static unsigned take_in_word(
 	struct pf_pool *pool, uint32_t stripe, uint32_t at, uint64_t allowed, enum rank rank)
 {
-	struct pf_layout_word *word = pf_pool_word(pool, stripe, at);
 	struct view view = view_of(pool, stripe, at);
 	uint64_t bits = candidates(&view, rank) & allowed;
 	for (; bits; bits &= bits - 1) {
 		unsigned bit = (unsigned)__builtin_ctzll(bits);
-		if (claim_bit(word, bit))
+		if (claim_bit(pool, stripe, at, bit))
 			return bit;
 	}
 	return 64;
@@ -163,6 +175,37 @@ static int32_t take_of_rank(const struct search *search, enum rank rank)
 	return -1;
 }
 
+// Counts together which ports the destinations use, and `with_holding`, which they used lately.
+static void busy_count(struct pf_pool *pool, bool with_holding)
+{
+	for (uint32_t i = 0; i < pool->words; i++) {
+		struct pf_layout_word *whole = pf_pool_word(pool, PF_STRIPE_WHOLE, i);
+		struct view view = {0, 0, 0};
+		// Emptied first: what is taken during the count stays.
+		pf_word_put(&whole->busy, 0);
+		for (uint32_t stripe = PF_STRIPE_TCP; stripe < pool->stripes; stripe++)
+			view_add(&view, pf_pool_word(pool, stripe, i));
+		if (with_holding)
+			view.used |= view.current | view.previous;
+		pf_word_set(&whole->busy, view.used);
+	}
+}
+
+// Takes a port for every destination. Returns its index, or -1.
+static int32_t take_whole(const struct search *search)
+{
+	int32_t index = take_of_rank(search, RANK_FREE);
+	if (index >= 0)
+		return index;
+	busy_count(search->pool, true);
+	index = take_of_rank(search, RANK_FREE);
+	if (index >= 0)
+		return index;
+	busy_count(search->pool, false);
+	index = take_of_rank(search, RANK_FREE);
+	return index >= 0 ? index : take_of_rank(search, RANK_UNUSED);
+}
+
 // Takes the best port that `known` leaves: nothing better than that rank is there. Returns its
 // index with its rank in ret_rank, or -1.
 static int32_t take_best(const struct search *search, uint64_t known, uint64_t turned, uint64_t now,
@@ -196,9 +239,9 @@ int pf_pool_take(struct pf_pool *pool, uint32_t stripe, uint16_t avoid, uint64_t
 	if (now - turned > pool->hold_ms / 2)
 		turn(pool, stripe, turned, now);
 	turned = pf_word_get(&header->turned_ms);
-	// What is free for the whole stripe depends on all the others.
-	uint64_t known = stripe == PF_STRIPE_WHOLE ? RANK_FREE : pf_word_get(&header->rank);
-	int32_t index = take_best(&search, known, turned, now, &rank);
+	uint64_t known = rank = pf_word_get(&header->rank);
+	int32_t index = stripe == PF_STRIPE_WHOLE ? take_whole(&search)
+						  : take_best(&search, known, turned, now, &rank);
 	if (index < 0)
 		return -EAGAIN;
 	if (rank != known)
@@ -211,8 +254,16 @@ int pf_pool_take(struct pf_pool *pool, uint32_t stripe, uint16_t avoid, uint64_t
 bool pf_pool_mark(struct pf_pool *pool, uint32_t stripe, uint16_t port)
 {
 	int32_t index = pf_ranges_index(&pool->ranges, port);
-	return index >= 0 &&
-		claim_bit(pf_pool_word(pool, stripe, (uint32_t)index / 64), (unsigned)index % 64);
+	return index >= 0 && stripe < pool->stripes &&
+		claim_bit(pool, stripe, (uint32_t)index / 64, (unsigned)index % 64);
+}
+
+// Forgets that the stripe was exhausted.
+static void unexhaust(struct pf_pool *pool, uint32_t stripe)
+{
+	struct pf_layout_stripe *header = stripe_header(pool, stripe);
+	if (pf_word_get_flag(&header->exhausted_ms))
+		pf_word_put(&header->exhausted_ms, 0);
 }
 
 void pf_pool_give(struct pf_pool *pool, uint32_t stripe, uint16_t port)
@@ -221,14 +272,18 @@ void pf_pool_give(struct pf_pool *pool, uint32_t stripe, uint16_t port)
 	if (index < 0 || stripe >= pool->stripes)
 		return;
 	struct pf_layout_word *word = pf_pool_word(pool, stripe, (uint32_t)index / 64);
-	struct pf_layout_stripe *header = stripe_header(pool, stripe);
 	if (pool->hold_ms)
 		pf_word_set(&word->current, 1ull << index % 64);
 	else
-		pf_word_put(&header->rank, RANK_FREE);
+		pf_word_put(&stripe_header(pool, stripe)->rank, RANK_FREE);
 	pf_word_clear(&word->used, 1ull << index % 64);
-	if (pf_word_get_flag(&header->exhausted_ms))
-		pf_word_put(&header->exhausted_ms, 0);
+	unexhaust(pool, stripe);
+	// A port that one destination gives back may be free for all, and the other way round.
+	if (stripe >= PF_STRIPE_TCP)
+		unexhaust(pool, PF_STRIPE_WHOLE);
+	else if (stripe == PF_STRIPE_WHOLE)
+		for (uint32_t other = PF_STRIPE_TCP; other < pool->stripes; other++)
+			unexhaust(pool, other);
 }
 
 void pf_pool_refuse(struct pf_pool *pool, uint32_t stripe, uint16_t port)

@@ -4,20 +4,22 @@
 // Theory of operation. Nothing tells a segment that a process was killed, that the last copy of a
 // forked socket was closed, or that a library closed one past the hooks. The kernel knows, so it is
 // asked: one dump of the pools' ports gives, for every stripe, the bits that are alive. What was
-// used before the dump and is not alive goes back.
+// used before the dump and is not alive goes back; what is connected, listening, or UDP, and not
+// used, is marked: another user's programs, or unwrapped ones, have it.
 //
-// A port between take and claim is used and has no socket yet. A dump must not return it: with the
-// bind claim, its next owner would notice only at connect, and a bound socket cannot try again. So
-// a port is given back only if two dumps, one after the other, do not show it, and the second is
-// made only if the first leaves something to give back.
+// A port between take and claim is used and has no socket yet; between a bind claim and its connect
+// it has a socket that names no destination. Neither may be given back: with the bind claim, the
+// next owner would notice only at connect, and a bound socket cannot try again. So a port is given
+// back only if two dumps, one after the other, do not show it (the second is made only if the first
+// leaves something to give back), and a socket that is bound only keeps its port for every
+// destination.
 //
 // Who finds a stripe exhausted while somebody else reaps waits for that: some milliseconds, as long
-// as the kernel's own search of a full range takes. Nobody waits for the dead: a reap that is not
-// over when the next one is due is not waited for.
+// as the kernel's own search of a full range takes. Nobody waits long for the dead.
 //
 // TIME_WAIT counts as dead: the kernel may allow reuse of such a port, and since it goes into hold,
-// it is tried last. A port of the whole stripe is alive while any TCP socket has its number: what
-// a listener accepted outlives it.
+// it is tried last. A port of the whole stripe is alive while any TCP socket has its number: what a
+// listener accepted outlives it.
 #include <portfence/reap.h>
 
 #include <portfence/diag.h>
@@ -27,17 +29,17 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <sched.h>
 #include <string.h>
+#include <time.h>
 
-// Bits of all stripes of all pools: three of them, of the same shape, in one scratch.
+// Bits of all stripes of all pools, three of each, in one scratch.
 struct bits {
 	struct pf_segment *segment;
 	size_t first[PF_POOLS_MAX]; // of each pool's words
 	size_t words;               // in all
-	uint64_t *alive;
-	uint64_t *dead; // used before the dump, and in none so far
-	bool learn;     // a new segment: nothing is known to be ours
+	uint64_t *alive;            // some socket keeps it
+	uint64_t *found;            // some socket uses it, in this very stripe
+	uint64_t *dead;             // used before the dump, and in none so far
 };
 
 static size_t word_at(const struct bits *bits, uint32_t pool, uint32_t stripe, uint32_t word)
@@ -45,12 +47,40 @@ static size_t word_at(const struct bits *bits, uint32_t pool, uint32_t stripe, u
 	return bits->first[pool] + (size_t)stripe * bits->segment->pool[pool].words + word;
 }
 
-static void alive_mark(const struct bits *bits, uint32_t pool, uint32_t stripe, uint32_t index)
+// Marks the stripe as using the port, and the port as kept there.
+static void use_mark(const struct bits *bits, uint32_t pool, uint32_t stripe, uint32_t index)
 {
-	bits->alive[word_at(bits, pool, stripe, index / 64)] |= 1ull << index % 64;
+	size_t at = word_at(bits, pool, stripe, index / 64);
+	bits->found[at] |= 1ull << index % 64;
+	bits->alive[at] |= 1ull << index % 64;
 }
 
-// Marks the stripes in which this socket keeps its port.
+// Marks the port as kept in the stripes from `stripe` to before `end`.
+static void keep_mark(
+	const struct bits *bits, uint32_t pool, uint32_t stripe, uint32_t end, uint32_t index)
+{
+	for (; stripe < end; stripe++)
+		bits->alive[word_at(bits, pool, stripe, index / 64)] |= 1ull << index % 64;
+}
+
+// Marks the stripes of a pool in which this socket has the pool's port `index`.
+static void port_mark(
+	const struct bits *bits, uint32_t i, const struct pf_socket *socket, uint32_t index)
+{
+	const struct pf_pool *pool = &bits->segment->pool[i];
+	if (socket->protocol == IPPROTO_UDP) {
+		use_mark(bits, i, PF_STRIPE_UDP, index);
+		return;
+	}
+	keep_mark(bits, i, PF_STRIPE_WHOLE, PF_STRIPE_WHOLE + 1, index);
+	if (socket->peer.port)
+		use_mark(bits, i, pf_pool_stripe(pool, pf_endpoint_hash(&socket->peer)), index);
+	else if (socket->state == TCP_LISTEN)
+		use_mark(bits, i, PF_STRIPE_WHOLE, index);
+	else
+		keep_mark(bits, i, PF_STRIPE_TCP, pool->stripes, index);
+}
+
 static int socket_mark(const struct pf_socket *socket, void *arg)
 {
 	const struct bits *bits = arg;
@@ -59,22 +89,13 @@ static int socket_mark(const struct pf_socket *socket, void *arg)
 	for (uint32_t i = 0; i < bits->segment->pools; i++) {
 		const struct pf_pool *pool = &bits->segment->pool[i];
 		int32_t index = pf_ranges_index(&pool->ranges, socket->local.port);
-		if (index < 0)
-			continue;
-		if (socket->protocol == IPPROTO_UDP) {
-			alive_mark(bits, i, PF_STRIPE_UDP, (uint32_t)index);
-			continue;
-		}
-		if (!bits->learn || !socket->peer.port)
-			alive_mark(bits, i, PF_STRIPE_WHOLE, (uint32_t)index);
-		if (socket->peer.port)
-			alive_mark(bits, i, pf_pool_stripe(pool, pf_endpoint_hash(&socket->peer)),
-				(uint32_t)index);
+		if (index >= 0)
+			port_mark(bits, i, socket, (uint32_t)index);
 	}
 	return 0;
 }
 
-// Marks everything as alive in the stripes of a protocol that the kernel does not show.
+// Marks everything as kept in the stripes of a protocol that the kernel does not show.
 static void protocol_keep(const struct bits *bits, uint8_t protocol)
 {
 	for (uint32_t i = 0; i < bits->segment->pools; i++)
@@ -84,16 +105,19 @@ static void protocol_keep(const struct bits *bits, uint8_t protocol)
 					bits->alive[word_at(bits, i, stripe, w)] = UINT64_MAX;
 }
 
-// Dumps into bits->alive. Returns 0, or -errno if neither protocol could be seen.
+// Dumps into bits->alive and bits->found. Returns 0; -EXDEV if this thread is in another network
+// namespace than the segment; or -errno if neither protocol could be seen.
 static int alive_read(const struct bits *bits)
 {
 	struct pf_range ranges[PF_RANGES_MAX];
 	size_t count = pf_segment_ranges(bits->segment, ranges);
+	if (bits->segment->netns && pf_diag_netns() != bits->segment->netns)
+		return -EXDEV;
 	int tcp = pf_diag_each(IPPROTO_TCP, ranges, count, socket_mark, (void *)(uintptr_t)bits);
 	int udp = pf_diag_each(IPPROTO_UDP, ranges, count, socket_mark, (void *)(uintptr_t)bits);
-	if (tcp && !bits->learn)
+	if (tcp)
 		protocol_keep(bits, IPPROTO_TCP);
-	if (udp && !bits->learn)
+	if (udp)
 		protocol_keep(bits, IPPROTO_UDP);
 	return tcp && udp ? tcp : 0;
 }
@@ -111,6 +135,12 @@ static void words_each(const struct bits *bits,
 	}
 }
 
+static void found_use(const struct bits *bits, struct pf_layout_word *word, size_t at)
+{
+	if (bits->found[at] & ~pf_word_get(&word->used))
+		pf_word_set(&word->used, bits->found[at]);
+}
+
 static void used_copy(const struct bits *bits, struct pf_layout_word *word, size_t at)
 {
 	bits->dead[at] = pf_word_get(&word->used);
@@ -125,16 +155,17 @@ static int bits_make(struct pf_segment *segment, struct bits *bits)
 		bits->first[i] = bits->words;
 		bits->words += (size_t)segment->pool[i].stripes * segment->pool[i].words;
 	}
-	bits->alive = pf_segment_scratch(2 * bits->words * sizeof *bits->alive);
+	bits->alive = pf_segment_scratch(3 * bits->words * sizeof *bits->alive);
 	if (!bits->alive)
 		return -ENOMEM;
-	bits->dead = bits->alive + bits->words;
+	bits->found = bits->alive + bits->words;
+	bits->dead = bits->found + bits->words;
 	return 0;
 }
 
 static void bits_free(struct bits *bits)
 {
-	pf_segment_scratch_free(bits->alive, 2 * bits->words * sizeof *bits->alive);
+	pf_segment_scratch_free(bits->alive, 3 * bits->words * sizeof *bits->alive);
 }
 
 // Takes what is alive out of what is dead. Returns true if something is left.
@@ -177,7 +208,10 @@ int pf_reap(struct pf_segment *segment, uint32_t *ret_reaped)
 	words_each(&bits, used_copy);
 	for (int dump = 0; dump < 2; dump++) {
 		result = alive_read(&bits);
-		if (result < 0 || !dead_narrow(&bits))
+		if (result < 0)
+			goto out;
+		words_each(&bits, found_use);
+		if (!dead_narrow(&bits))
 			goto out;
 	}
 	for (uint32_t i = 0; i < segment->pools; i++)
@@ -190,12 +224,15 @@ out:
 }
 
 // Waits for the reap that began at `began`, in another thread or process. Returns when it has
-// ended, or when it is overdue: whoever did it was killed.
+// ended, or after a while: whoever did it was killed, or is what a signal handler of this thread
+// interrupted.
 static void reap_await(const struct pf_segment *segment, uint64_t began)
 {
+	const struct timespec turn = {0, 200000};
+	uint64_t now = pf_now_ms();
 	while (pf_word_get(&segment->shared->reap_done) != began &&
-		pf_now_ms() - began < PF_REAP_INTERVAL_MS)
-		sched_yield();
+		pf_now_ms() - now < PF_REAP_PATIENCE_MS)
+		pf_sys(SYS_nanosleep, &turn, NULL);
 }
 
 int pf_reap_sometimes(struct pf_segment *segment, uint64_t now)
@@ -216,22 +253,15 @@ int pf_reap_sometimes(struct pf_segment *segment, uint64_t now)
 	return 0;
 }
 
-static void alive_use(const struct bits *bits, struct pf_layout_word *word, size_t at)
-{
-	if (bits->alive[at])
-		pf_word_set(&word->used, bits->alive[at]);
-}
-
 int pf_reap_learn(struct pf_segment *segment)
 {
 	struct bits bits;
 	int result = bits_make(segment, &bits);
 	if (result < 0)
 		return result;
-	bits.learn = true;
 	result = alive_read(&bits);
 	if (result == 0)
-		words_each(&bits, alive_use);
+		words_each(&bits, found_use);
 	bits_free(&bits);
 	return result;
 }

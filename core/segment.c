@@ -250,6 +250,7 @@ static void view_set(const struct pf_policy *policy, uint32_t destinations, void
 	size_t offset = stripes_offset(policy);
 	memset(segment, 0, sizeof *segment);
 	segment->shared = base;
+	segment->netns = segment->shared->netns;
 	segment->pools = policy->count;
 	for (uint32_t i = 0; i < policy->count; i++) {
 		struct pf_pool *pool = &segment->pool[i];
@@ -348,11 +349,16 @@ out:
 	return result;
 }
 
-// Returns 0 if the segment is of this boot, or -ESTALE with a line in reason.
+// Returns 0 if the segment is of this boot, as far as can be told, or -ESTALE with a line in
+// reason.
 static int boot_check(const char *path, const struct pf_layout_header *header, char *reason)
 {
+	static const uint8_t unknown[16];
 	uint8_t boot_id[16];
 	boot_id_read(boot_id);
+	if (!memcmp(boot_id, unknown, sizeof boot_id) ||
+		!memcmp(header->boot_id, unknown, sizeof boot_id))
+		return 0;
 	if (memcmp(boot_id, header->boot_id, sizeof boot_id) != 0)
 		return refuse(path, "of an earlier boot", ESTALE, reason);
 	return 0;
@@ -502,7 +508,7 @@ static void memory_attach(const struct pf_policy *policy, uint64_t netns,
 {
 	// Room for header, table, and three stripes of every pool of any policy.
 	static alignas(64) unsigned char last_resort[sizeof(struct pf_layout_header) +
-		PF_POOLS_MAX * (sizeof(struct pf_layout_pool) + 3 * 192) + 3 * 1024 * 24];
+		PF_POOLS_MAX * (sizeof(struct pf_layout_pool) + 3 * 192) + 3 * 1024 * 32];
 	uint32_t destinations = PF_STRIPES_TCP;
 	void *base = mmap(NULL, layout_size(policy, destinations), PROT_READ | PROT_WRITE,
 		MAP_SHARED | MAP_ANONYMOUS, -1, 0);

@@ -69,7 +69,8 @@ struct seeker {
 	struct pf_segment *segment;
 	struct pf_pool *pool;
 	uint32_t stripe;
-	uint16_t avoid; // never this port
+	uint16_t avoid; // not this port,
+	bool never;     // not even if there is no other
 	uint32_t start; // index to look from
 	uint64_t now;
 };
@@ -93,38 +94,49 @@ static struct seeker seeker_for(int fd, struct pf_fd state, uint64_t ticket, uin
 		seeker.stripe = pf_pool_stripe(seeker.pool, pf_endpoint_hash(destination));
 	// A socket that connects to its own port on its own host gets itself as peer (RFC 9293,
 	// section 3.5: simultaneous open).
-	if (pf_endpoint_is_loopback(destination))
-		seeker.avoid = destination->port;
+	seeker.avoid = destination->port;
+	seeker.never = pf_endpoint_is_loopback(destination);
 	return seeker;
+}
+
+// Takes a port that can be seen now. Returns 0, or -EAGAIN.
+static int seeker_look(struct seeker *seeker, uint16_t *ret_port)
+{
+	int result = pf_pool_take(
+		seeker->pool, seeker->stripe, seeker->avoid, seeker->now, &seeker->start, ret_port);
+	if (result == -EAGAIN && seeker->avoid && !seeker->never)
+		result = pf_pool_take(
+			seeker->pool, seeker->stripe, 0, seeker->now, &seeker->start, ret_port);
+	return result;
 }
 
 // Takes a port, after a reap if there is none. Returns 0, or -EAGAIN if the stripe is exhausted.
 static int seeker_take(struct seeker *seeker, uint16_t *ret_port)
 {
-	int result = pf_pool_take(
-		seeker->pool, seeker->stripe, seeker->avoid, seeker->now, &seeker->start, ret_port);
+	int result = seeker_look(seeker, ret_port);
 	if (result != -EAGAIN)
 		return result;
 	// Whatever comes of that: another's reap may have ended since we looked.
-	pf_reap_sometimes(seeker->segment, seeker->now);
-	return pf_pool_take(
-		seeker->pool, seeker->stripe, seeker->avoid, seeker->now, &seeker->start, ret_port);
+	pf_reap_sometimes(seeker->segment, pf_now_ms());
+	return seeker_look(seeker, ret_port);
 }
 
+// Returns true, and counts the call that will fail, if the stripe was found exhausted just now.
 static bool seeker_is_hopeless(struct seeker *seeker)
 {
 	return pf_pool_exhausted(seeker->pool, seeker->stripe, seeker->now);
 }
 
-// Remembers that there is no port. Returns `error`, negated.
+// Remembers that there is no port, unless there may be one for others. Returns `error`, negated.
 static int seeker_give_up(struct seeker *seeker, int error)
 {
 	uint16_t port;
 	pf_pool_count(seeker->pool, PF_COUNT_EXHAUSTED, 1);
-	pf_pool_exhaust(seeker->pool, seeker->stripe, seeker->now);
+	if (pf_ranges_index(&seeker->pool->ranges, seeker->avoid) >= 0)
+		return -error;
+	pf_pool_exhaust(seeker->pool, seeker->stripe, pf_now_ms());
 	// What came back between our last look and this mark must not lie idle: a give wipes it.
-	if (pf_pool_take(seeker->pool, seeker->stripe, seeker->avoid, seeker->now, &seeker->start,
-		    &port) == 0)
+	if (seeker_look(seeker, &port) == 0)
 		pf_pool_give(seeker->pool, seeker->stripe, port);
 	return -error;
 }
@@ -142,7 +154,8 @@ static void lease_record(struct seeker *seeker, uint16_t port, uint8_t late)
 	pf_fdmap_replace(seeker->fd, seeker->ticket, lease);
 }
 
-// Writes that the fd has, or has no longer, a port that is no lease.
+// Writes that the fd has a port that is no lease (PF_FD_BOUND), or none (0). A lease that it had is
+// the caller's to give.
 static void state_record(int fd, uint64_t ticket, struct pf_fd state, uint8_t set)
 {
 	state.flags = (uint8_t)((state.flags & (PF_FD_IPV6 | PF_FD_ADDRESS)) | set);
@@ -188,9 +201,8 @@ static void address_set_port(struct sockaddr_storage *address, uint16_t port)
 // no port; or what bind(2) says of the socket or the address, -errno: then nothing is taken.
 static int claim_by_bind(struct seeker *seeker, struct sockaddr_storage *address, socklen_t length)
 {
-	// Each refusal is about another port: the search goes on behind it. A port that was refused
-	// holds, and is met once more as holding.
-	uint32_t tries = 2 * seeker->pool->ranges.ports;
+	// Each refusal is about another port: the search goes on behind it.
+	uint32_t tries = seeker->pool->ranges.ports;
 	while (tries--) {
 		uint16_t port;
 		int result = seeker_take(seeker, &port);
@@ -208,7 +220,22 @@ static int claim_by_bind(struct seeker *seeker, struct sockaddr_storage *address
 		}
 		pf_pool_refuse(seeker->pool, seeker->stripe, port);
 	}
+	// Every port has an owner that we do not know. Now we do.
+	pf_reap_sometimes(seeker->segment, pf_now_ms());
 	return -EAGAIN;
+}
+
+// The socket turned out to be bound, past our hooks. A UDP socket that got its port from the kernel
+// (by a send without an address) can lose it again; whatever else has a port keeps it. Returns true
+// if the socket is unbound now.
+static bool unbind(const struct seeker *seeker)
+{
+	const struct sockaddr none = {.sa_family = AF_UNSPEC};
+	if (seeker->state.kind != PF_FD_UDP ||
+		pf_ranges_index(&seeker->pool->ranges, pf_classify_port(seeker->fd)) >= 0)
+		return false;
+	return pf_real_connect(seeker->fd, &none, sizeof none) == 0 &&
+		pf_classify_port(seeker->fd) == 0;
 }
 
 // The bind claim for a socket that the program did not bind. Returns 0, also if the socket turns
@@ -220,12 +247,26 @@ static int claim_unbound(struct seeker *seeker, int exhausted)
 	if (seeker_is_hopeless(seeker))
 		return -exhausted;
 	int result = claim_by_bind(seeker, &address, length);
+	if (result == -EINVAL && unbind(seeker))
+		result = claim_by_bind(seeker, &address, length);
 	if (result == -EINVAL) {
-		// bind(2): already bound, past our hooks. So be it.
 		state_record(seeker->fd, seeker->ticket, seeker->state, PF_FD_BOUND);
 		return 0;
 	}
 	return result == -EAGAIN ? seeker_give_up(seeker, exhausted) : result;
+}
+
+// The kernel refused a connect from the port that we bound: somebody else is connected from it,
+// whom we did not know. The port stays used, and the socket, which cannot be bound again, has it
+// without a lease; a reap finds out about the others.
+static void connect_refused(struct seeker *seeker)
+{
+	uint64_t ticket;
+	struct pf_fd bound = pf_fdmap_get(seeker->fd, &ticket);
+	if (bound.flags & PF_FD_LEASE)
+		state_record(seeker->fd, ticket, bound, PF_FD_BOUND);
+	pf_pool_count(seeker->pool, PF_COUNT_REFUSED, 1);
+	pf_reap_sometimes(seeker->segment, pf_now_ms());
 }
 
 static ssize_t connect_by_bind(struct seeker *seeker, const struct operation *operation)
@@ -237,7 +278,7 @@ static ssize_t connect_by_bind(struct seeker *seeker, const struct operation *op
 		return claimed;
 	ssize_t result = operation->run(operation);
 	if (result == -EADDRNOTAVAIL)
-		pf_pool_count(seeker->pool, PF_COUNT_REFUSED, 1);
+		connect_refused(seeker);
 	return result;
 }
 
@@ -265,30 +306,39 @@ static bool is_under_way(ssize_t result)
 	return result >= 0 || result == -EINPROGRESS || result == -EINTR;
 }
 
-// The kernel chose a port outside the pool: the range is not honoured any more (somebody changed
-// the sysctl), or the socket had a port all along. Returns what the program gets.
+// Returns true if the kernel does not honour the pool's range any more, in the namespace that the
+// segment is about: then the pool is a bind pool from now on.
+static bool is_void(struct seeker *seeker)
+{
+	if (pf_claim_choose(&seeker->pool->ranges, seeker->fd) == PF_CLAIM_LATE)
+		return false;
+	if (seeker->segment->netns == pf_segment_netns(seeker->fd))
+		pf_pool_distrust(seeker->pool);
+	return true;
+}
+
+// The kernel chose a port outside the pool: somebody changed the sysctl, or the socket had a port
+// all along. Returns what the program gets.
 static ssize_t connect_strayed(
 	struct seeker *seeker, const struct operation *operation, ssize_t result)
 {
 	const struct sockaddr none = {.sa_family = AF_UNSPEC};
-	if (pf_claim_choose(&seeker->pool->ranges, seeker->fd) == PF_CLAIM_LATE) {
+	if (!is_void(seeker)) {
 		state_record(seeker->fd, seeker->ticket, seeker->state, PF_FD_BOUND);
 		return result;
 	}
-	pf_pool_distrust(seeker->pool);
 	if (pf_real_connect(seeker->fd, &none, sizeof none) < 0)
 		return result;
 	return connect_by_bind(seeker, operation);
 }
 
-// Returns true once in a tick of the coarse clock, some milliseconds: whether the kernel honours
-// the range depends on sysctls alone, so one look in a storm of connects is as good as thousands.
-static bool is_time_to_look(const struct seeker *seeker)
+// Returns true once in a tick of the coarse clock, some milliseconds: what sysctls say changes
+// seldom, and one look in a storm of connects is as good as thousands.
+static bool is_time_to_look(pf_word *last, uint64_t now)
 {
-	static pf_word looked;
-	if (pf_word_get(&looked) == seeker->now)
+	if (pf_word_get(last) == now)
 		return false;
-	pf_word_put(&looked, seeker->now);
+	pf_word_put(last, now);
 	return true;
 }
 
@@ -298,20 +348,20 @@ static bool is_time_to_look(const struct seeker *seeker)
 static ssize_t connect_settle(
 	struct seeker *seeker, const struct operation *operation, uint16_t port, ssize_t result)
 {
+	static pf_word looked;
+	bool kept = is_under_way(result); // else the kernel let go of the port, but shows it still
 	uint16_t chosen = port;
-	if (!is_under_way(result)) {
-		// The kernel let go of the port.
-		pf_pool_give(seeker->pool, seeker->stripe, port);
-		return result;
-	}
-	if (!port || is_time_to_look(seeker))
+	if ((kept && !port) || is_time_to_look(&looked, seeker->now))
 		chosen = pf_classify_port(seeker->fd);
-	if (chosen != port) {
+	bool strayed = chosen && pf_ranges_index(&seeker->pool->ranges, chosen) < 0;
+	if (!kept || chosen != port)
 		pf_pool_give(seeker->pool, seeker->stripe, port);
-		if (pf_ranges_index(&seeker->pool->ranges, chosen) < 0)
-			return connect_strayed(seeker, operation, result);
+	if (strayed)
+		return connect_strayed(seeker, operation, result);
+	if (!kept)
+		return result;
+	if (chosen != port)
 		pf_pool_mark(seeker->pool, seeker->stripe, chosen);
-	}
 	lease_record(seeker, chosen, PF_FD_LATE);
 	return result;
 }
@@ -348,6 +398,7 @@ static ssize_t connect_by_search(struct seeker *seeker, const struct operation *
 
 static ssize_t connect_late(struct seeker *seeker, const struct operation *operation)
 {
+	static pf_word looked;
 	int taken = 0;
 	if (seeker_is_hopeless(seeker))
 		return -EADDRNOTAVAIL;
@@ -367,32 +418,73 @@ static ssize_t connect_late(struct seeker *seeker, const struct operation *opera
 		pf_pool_refuse(seeker->pool, seeker->stripe, port);
 	}
 	ssize_t result = connect_by_search(seeker, operation);
-	if (result == -EADDRNOTAVAIL && taken < 0)
-		return seeker_give_up(seeker, EADDRNOTAVAIL);
-	return result;
+	if (result != -EADDRNOTAVAIL)
+		return result;
+	// Somebody may have reserved the pool's ports, which is wise, and ends the late claim.
+	if (is_time_to_look(&looked, seeker->now) && is_void(seeker))
+		return connect_by_bind(seeker, operation);
+	return taken < 0 ? seeker_give_up(seeker, EADDRNOTAVAIL) : result;
 }
 
 // ---- Connect ---------------------------------------------------------------------------------
+
+// A connect on a socket that we bound, perhaps for another destination: the port is used there,
+// too. Returns as the operation does.
+static ssize_t connect_bound(int fd, struct pf_fd lease, uint64_t ticket,
+	const struct pf_endpoint *destination, const struct operation *operation)
+{
+	struct pf_segment *segment = pf_fence_segment(fd);
+	struct pf_pool *pool = &segment->pool[lease.pool < segment->pools ? lease.pool : 0];
+	uint32_t stripe = pf_pool_stripe(pool, pf_endpoint_hash(destination));
+	bool moves = lease.stripe >= PF_STRIPE_TCP && lease.stripe != stripe;
+	bool marked = moves && pf_pool_mark(pool, stripe, lease.port);
+	ssize_t result = operation->run(operation);
+	if (!marked)
+		return result;
+	if (!is_under_way(result)) {
+		pf_pool_give(pool, stripe, lease.port);
+		return result;
+	}
+	struct pf_fd moved = lease;
+	moved.stripe = (uint16_t)stripe;
+	if (pf_fdmap_replace(fd, ticket, moved))
+		lease_give(lease);
+	return result;
+}
+
+// A connect on a socket that connected before, by a late claim. Returns as the operation does, and
+// true in ret_refused if the socket is as new and the kernel refused the port it still asks for.
+static ssize_t connect_again(int fd, struct pf_fd lease, uint64_t ticket,
+	const struct operation *operation, bool *ret_refused)
+{
+	ssize_t result = operation->run(operation);
+	*ret_refused = false;
+	if (is_under_way(result) || result == -EALREADY || result == -EISCONN)
+		return result;
+	// This call told of the failure of the one before, or failed itself; either way the kernel
+	// has let go of the port.
+	state_record(fd, ticket, lease, 0);
+	lease_give(lease);
+	*ret_refused = result == -EADDRNOTAVAIL;
+	return result;
+}
 
 // A connect, or a first send that connects, on a TCP socket. Returns as the operation does.
 static ssize_t tcp_connect(int fd, struct pf_fd state, uint64_t ticket,
 	const struct pf_endpoint *destination, const struct operation *operation)
 {
-	if (state.flags & PF_FD_BOUND) {
-		// It has a port: it was bound, or this is a second connect on it.
-		ssize_t result = operation->run(operation);
-		bool keeps = is_under_way(result) || result == -EALREADY || result == -EISCONN;
-		if (keeps || !(state.flags & PF_FD_LATE))
-			return result;
-		// The attempt before failed, and the kernel let go of the port. The next connect is
-		// a new one; if this one was new already, and refused, it is that next one.
-		state_record(fd, ticket, state, 0);
-		lease_give(state);
-		if (result != -EADDRNOTAVAIL)
+	if ((state.flags & PF_FD_BOUND) && (state.flags & PF_FD_LATE)) {
+		bool refused;
+		ssize_t result = connect_again(fd, state, ticket, operation, &refused);
+		if (!refused)
 			return result;
 		state = pf_classify(fd, false, &ticket);
-		if (state.kind != PF_FD_TCP || state.flags & PF_FD_BOUND)
-			return result;
+	}
+	// A stale entry may say "bound" of a new socket; then the kernel shows no port.
+	if ((state.flags & PF_FD_BOUND) && pf_classify_port(fd)) {
+		if (state.flags & PF_FD_LEASE)
+			return connect_bound(fd, state, ticket, destination, operation);
+		return operation->run(operation);
 	}
 	struct seeker seeker = seeker_for(fd, state, ticket, PF_STRIPE_TCP, destination);
 	if (pf_pool_claim(seeker.pool) == PF_CLAIM_LATE)
@@ -410,7 +502,7 @@ static int udp_bind(
 	return claim_unbound(&seeker, EAGAIN);
 }
 
-// connect to AF_UNSPEC: the socket is as new, if the kernel chose its port (connect(2)).
+// connect to AF_UNSPEC: the socket is as new, unless it was bound (connect(2)).
 static ssize_t disconnect(
 	int fd, struct pf_fd state, uint64_t ticket, const struct operation *operation)
 {
@@ -444,22 +536,25 @@ int pf_assign_connect(int fd, const struct sockaddr *address, socklen_t length)
 	enum pf_fence fence = pf_fence();
 	int family = fence == PF_FENCE_OFF ? -1 : family_of(address, length);
 
-	if (family != AF_INET && family != AF_INET6 && family != AF_UNSPEC)
+	if (family < 0 || family == AF_UNIX)
 		return (int)run_connect(&operation);
 	struct pf_fd state = pf_classify(fd, true, &ticket);
 	if (state.kind != PF_FD_TCP && state.kind != PF_FD_UDP)
 		return (int)run_connect(&operation);
 	if (family == AF_UNSPEC)
 		return (int)disconnect(fd, state, ticket, &operation);
-	if (pf_endpoint_read(address, length, &destination) < 0)
-		return (int)run_connect(&operation);
-	if (fence == PF_FENCE_CLOSED)
+	bool inet = pf_endpoint_read(address, length, &destination) == 0;
+	if (fence == PF_FENCE_CLOSED && !(state.flags & PF_FD_BOUND))
 		return pf_fence_refuse();
 
-	if (state.kind == PF_FD_TCP)
-		return (int)tcp_connect(fd, state, ticket, &destination, &operation);
-	int result = udp_bind(fd, state, ticket, &destination);
-	return result < 0 ? result : (int)run_connect(&operation);
+	if (state.kind == PF_FD_UDP) {
+		// The kernel binds first, and then looks at the address.
+		int result = udp_bind(fd, state, ticket, inet ? &destination : NULL);
+		return result < 0 ? result : (int)run_connect(&operation);
+	}
+	if (!inet || fence == PF_FENCE_CLOSED)
+		return (int)run_connect(&operation);
+	return (int)tcp_connect(fd, state, ticket, &destination, &operation);
 }
 
 // ---- Send ------------------------------------------------------------------------------------
@@ -477,15 +572,19 @@ static ssize_t send_to(const struct operation *operation)
 	bool connects = state.kind == PF_FD_TCP && (operation->flags & MSG_FASTOPEN);
 	if ((state.flags & PF_FD_BOUND) || (state.kind != PF_FD_UDP && !connects))
 		return operation->run(operation);
-	if (family_of(operation->address, operation->length) < 0 ||
-		pf_endpoint_read(operation->address, operation->length, &destination) < 0)
+	int family = family_of(operation->address, operation->length);
+	if (family < 0)
+		return operation->run(operation);
+	bool inet = pf_endpoint_read(operation->address, operation->length, &destination) == 0;
+	if (connects && !inet)
 		return operation->run(operation);
 	if (fence == PF_FENCE_CLOSED)
 		return pf_fence_refuse();
 
 	if (connects)
 		return tcp_connect(operation->fd, state, ticket, &destination, operation);
-	int result = udp_bind(operation->fd, state, ticket, &destination);
+	// The kernel binds first, and then looks at the address.
+	int result = udp_bind(operation->fd, state, ticket, inet ? &destination : NULL);
 	return result < 0 ? result : operation->run(operation);
 }
 
@@ -521,6 +620,9 @@ static void address_of_message(struct operation *operation, const struct msghdr 
 		return;
 	operation->address = message->msg_name;
 	operation->length = message->msg_namelen;
+	// sendmsg(2) does not mind a length beyond that.
+	if (operation->length > sizeof(struct sockaddr_storage))
+		operation->length = sizeof(struct sockaddr_storage);
 }
 
 static ssize_t run_sendmsg(const struct operation *operation)
@@ -589,6 +691,26 @@ static int bind_to_any(int fd, struct pf_fd state, uint64_t ticket, const struct
 	return result == -EAGAIN ? seeker_give_up(&seeker, EADDRINUSE) : result;
 }
 
+// bind to a port of the program's choice. If it is the pool's and nobody has it, it is a lease, so
+// that others do not get it, where the kernel would let them (SO_REUSEADDR, SO_REUSEPORT). Returns
+// 0 or -errno.
+static int bind_to_port(int fd, struct pf_fd state, uint64_t ticket, const struct sockaddr *address,
+	socklen_t length, uint16_t port)
+{
+	int result = pf_real_bind(fd, address, length);
+	if (result < 0)
+		return result;
+	if (pf_fence() == PF_FENCE_ON) {
+		struct seeker seeker = seeker_for(fd, state, ticket, stripe_of_own(state), NULL);
+		if (pf_pool_mark(seeker.pool, seeker.stripe, port)) {
+			lease_record(&seeker, port, 0);
+			return 0;
+		}
+	}
+	state_record(fd, ticket, state, PF_FD_BOUND);
+	return 0;
+}
+
 // Reads an address that may be bound to: bind(2) takes AF_UNSPEC for AF_INET. Returns 0 or -errno.
 static int endpoint_to_bind(
 	const struct sockaddr *address, socklen_t length, struct pf_endpoint *ret_endpoint)
@@ -617,10 +739,7 @@ int pf_assign_bind(int fd, const struct sockaddr *address, socklen_t length)
 		return pf_fence_refuse();
 	if (local.port == 0 && !(state.flags & PF_FD_BOUND))
 		return bind_to_any(fd, state, ticket, address, length);
-	int result = pf_real_bind(fd, address, length);
-	if (result == 0)
-		state_record(fd, ticket, state, PF_FD_BOUND);
-	return result;
+	return bind_to_port(fd, state, ticket, address, length, local.port);
 }
 
 int pf_assign_listen(int fd, int backlog)
@@ -654,8 +773,11 @@ int pf_assign_socket(int domain, int type, int protocol)
 		if (pf_pool_claim(pool) == PF_CLAIM_LATE)
 			range_set_pool(fd, pool);
 	}
-	// A lease that is still there was the fd's before: closed past our hooks.
-	lease_give(pf_fdmap_start(fd, state));
+	// A lease that is still there was the fd's before: closed past our hooks, unless this is a
+	// vfork child, with its parent's map.
+	struct pf_fd before = pf_fdmap_start(fd, state);
+	if ((before.flags & PF_FD_LEASE) && !pf_fdmap_is_borrowed())
+		lease_give(before);
 	return fd;
 }
 

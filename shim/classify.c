@@ -62,8 +62,10 @@ static struct pf_fd look(int fd)
 	if (domain != AF_INET && domain != AF_INET6)
 		return (struct pf_fd){.kind = PF_FD_OTHER};
 	struct pf_fd seen = pf_classify_new(domain, option(fd, SO_TYPE), option(fd, SO_PROTOCOL));
+	// A TCP socket shows the port of a connect that failed, too, which it has lost: only an
+	// attempt to bind it tells.
 	struct pf_endpoint local = local_endpoint(fd);
-	if (local.port)
+	if (local.port && seen.kind == PF_FD_UDP)
 		seen.flags |= PF_FD_BOUND;
 	else if (!pf_endpoint_is_unspecified(&local))
 		seen.flags |= PF_FD_ADDRESS;
@@ -92,12 +94,12 @@ static bool probe(const void *address)
 	return pf_sys(SYS_rt_sigprocmask, no_such_how, address, NULL, kernel_sigset) != -EFAULT;
 }
 
-// Returns true for what lies on the stack of our callers, as most addresses do: the few pages above
-// this frame are theirs.
+// Returns true for what lies in the page of this frame, above it: on the stack of our callers,
+// where most addresses are.
 static bool is_on_stack(uintptr_t first, uintptr_t last)
 {
 	uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
-	return first > frame && last < frame + 4096;
+	return first > frame && last <= (frame | 4095);
 }
 
 bool pf_classify_readable(const void *address, size_t size)

@@ -12,7 +12,8 @@
 struct pf_fd pf_classify_new(int domain, int type, int protocol);
 
 // Returns what `fd` is, and in ret_ticket what pf_fdmap_replace needs. With `doubt`, an fd that the
-// map knows as PF_FD_OTHER is looked at again: its number may have a new socket behind it.
+// map knows as PF_FD_OTHER is looked at again: its number may have a new socket behind it. A TCP
+// socket that the map does not know is said to have no port.
 struct pf_fd pf_classify(int fd, bool doubt, uint64_t *ret_ticket);
 
 // Returns the local port of `fd`, or 0 if it has none.

@@ -51,8 +51,8 @@ struct pf_fd pf_fdmap_forget(int fd);
 // Writes `next` whatever was there, which is returned: for a socket that was just created.
 struct pf_fd pf_fdmap_start(int fd, struct pf_fd next);
 
-// Returns true if this process alone can know that closing the lease's fd ends its socket: it took
-// it after its last fork, and does not run in another process's memory (vfork).
+// Returns true if this process took the lease after its last fork: then it alone can know that
+// closing the lease's fd ends its socket, unless the map is borrowed.
 bool pf_fdmap_is_own(struct pf_fd lease);
 
 // Returns true in a vfork child: this memory, this map, is another process's.

@@ -22,7 +22,7 @@ static _Atomic(enum pf_fence) fence; // PF_FENCE_UNREAD until the environment wa
 static bool quiet;
 static struct pf_policy policy;
 static char policy_error[PF_ERROR_TEXT];
-static char dir[PF_SEGMENT_PATH / 2];
+static char dir[PF_SEGMENT_PATH];
 static _Atomic(void *) segment;
 
 // Reads the environment: the only place that does. Returns what it makes of it.
@@ -34,8 +34,11 @@ static enum pf_fence environment_read(void)
 	const char *where = getenv("PORTFENCE_DIR");
 
 	quiet = log && !strcmp(log, "none");
-	if (where && strlen(where) < sizeof dir)
-		memcpy(dir, where, strlen(where) + 1);
+	if (where) {
+		// What is too long stays too long, and is said to be.
+		struct pf_text text = pf_text_in(dir, sizeof dir);
+		pf_text_add(&text, where);
+	}
 	if (!ports || (disable && !strcmp(disable, "1")))
 		return PF_FENCE_OFF;
 	if (pf_policy_from_ports(ports, &policy, policy_error) < 0)

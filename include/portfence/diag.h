@@ -29,6 +29,9 @@ typedef int pf_diag_fn(const struct pf_socket *socket, void *arg);
 int pf_diag_each(
 	uint8_t protocol, const struct pf_range *ranges, size_t count, pf_diag_fn *each, void *arg);
 
+// Returns the network namespace that pf_diag_each would show (see pf_segment_netns), or 0.
+uint64_t pf_diag_netns(void);
+
 // Reads one netlink datagram of a dump, believing nothing. Returns 0 to receive more, 1 at the end
 // of the dump, what `each` returned if that was not 0, or -errno: the kernel's, or -EBADMSG.
 int pf_diag_parse(const void *datagram, size_t size, uint8_t protocol, pf_diag_fn *each, void *arg);

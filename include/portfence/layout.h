@@ -57,11 +57,13 @@ struct pf_layout_pool {
 	uint64_t padding[8];
 };
 
-// 64 ports of one stripe; bit b of word w is the port with index 64 * w + b.
+// 64 ports of one stripe; bit b of word w is the port with index 64 * w + b. `busy` is the whole
+// stripe's only: what some destination uses, or has used since the last count.
 struct pf_layout_word {
 	_Atomic(uint64_t) used;     // shared: set by take, cleared by give and reap
 	_Atomic(uint64_t) current;  // shared: released since the last turn, set by give and reap
 	_Atomic(uint64_t) previous; // shared: released before it, written by a turn
+	_Atomic(uint64_t) busy;     // shared: set by take, written by a count
 };
 
 // A stripe: this header, then (ports + 63) / 64 words, then padding to 64 bytes.
@@ -84,7 +86,7 @@ enum pf_claim {
 #define PF_STRIPE_UDP 1
 // The first stripe of TCP destinations.
 #define PF_STRIPE_TCP 2
-// Destination stripes in a pool: 28,000 ports take 2.7 MiB, and two destinations out of ten meet in
+// Destination stripes in a pool: 28,000 ports take 3.5 MiB, and two destinations out of ten meet in
 // one stripe in 16 % of cases.
 #define PF_STRIPES_TCP 256
 
@@ -112,12 +114,13 @@ PF_LAYOUT_AT(pf_layout_pool, counter, 320);
 PF_LAYOUT_AT(pf_layout_word, used, 0);
 PF_LAYOUT_AT(pf_layout_word, current, 8);
 PF_LAYOUT_AT(pf_layout_word, previous, 16);
+PF_LAYOUT_AT(pf_layout_word, busy, 24);
 PF_LAYOUT_AT(pf_layout_stripe, turned_ms, 0);
 PF_LAYOUT_AT(pf_layout_stripe, exhausted_ms, 8);
 PF_LAYOUT_AT(pf_layout_stripe, rank, 16);
 _Static_assert(sizeof(struct pf_layout_header) == 128, "header size");
 _Static_assert(sizeof(struct pf_layout_pool) == 448, "pool size, a multiple of 64");
-_Static_assert(sizeof(struct pf_layout_word) == 24, "word size");
+_Static_assert(sizeof(struct pf_layout_word) == 32, "word size");
 _Static_assert(sizeof(struct pf_layout_stripe) == 64, "stripe header size");
 _Static_assert(PF_RANGES_MAX == 64 && PF_POOL_NAME == 32, "the table's arrays");
 

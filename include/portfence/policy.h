@@ -8,9 +8,10 @@
 #define PF_POOLS_MAX 16
 #define PF_POOL_NAME 32 // with its NUL
 
-// How long a released port rests before it is handed out again, unless the policy says otherwise:
-// the length of TIME_WAIT in Linux (TCP_TIMEWAIT_LEN, include/net/tcp.h).
-#define PF_HOLD_MS 60000
+// How long a released port rests at most before it is handed out again, unless the policy says
+// otherwise: RFC 6888, REQ-8. Half of it, the least, is the length of TIME_WAIT in Linux
+// (TCP_TIMEWAIT_LEN, include/net/tcp.h).
+#define PF_HOLD_MS 120000
 
 struct pf_policy_pool {
 	char name[PF_POOL_NAME];

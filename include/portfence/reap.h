@@ -8,6 +8,9 @@
 // The shim reaps at most this often, per segment.
 #define PF_REAP_INTERVAL_MS 100
 
+// And waits at most this long for another's: a dump of 50,000 sockets takes half of it.
+#define PF_REAP_PATIENCE_MS 40
+
 // Gives back every used port that the kernel shows in no socket, or in TIME_WAIT only.
 // Unprivileged. Returns 0 with the count in ret_reaped (summed over stripes), or -errno (no
 // netlink, no memory); a protocol that the kernel does not show keeps its ports.

@@ -21,6 +21,7 @@ struct pf_segment {
 	struct pf_layout_header *shared; // its reaped_ms only
 	size_t size;                     // of what pf_segment_close unmaps; 0: nothing
 	bool alone;                      // nobody but this process and its children sees it
+	uint64_t netns;                  // of the sockets it is about, see pf_segment_netns
 	uint32_t pools;
 	struct pf_pool pool[PF_POOLS_MAX];
 };
