@@ -17,7 +17,7 @@ static const char usage[] =
 	"\n"
 	"Give back the ports of this network namespace that no socket uses any more. Of other\n"
 	"namespaces' segments, damaged ones and half made ones, remove what no process has "
-        "attached.\n";
+	"attached.\n";
 
 static void segment_reap(struct cli_segment *segment, void *arg)
 {

@@ -48,18 +48,22 @@ static inline uint64_t pf_word_exchange(pf_word *word, uint64_t value)
 }
 
 // Writes `value`, and orders it before every later read of this thread: for a flag that says "I am
-// about to look", whose partner writes what is looked for, then pf_word_get_flag.
+// about to look", whose partner does pf_word_clear_flagged on what is looked at, then
+// pf_word_get_flag. Of the two, at least one sees what the other did.
 static inline void pf_word_put_flag(pf_word *word, uint64_t value)
 {
 	atomic_store_explicit(word, value, memory_order_seq_cst);
 	atomic_thread_fence(memory_order_seq_cst);
 }
 
-// Returns the flag, read after every earlier write of this thread.
+static inline void pf_word_clear_flagged(pf_word *word, uint64_t bits)
+{
+	atomic_fetch_and_explicit(word, ~bits, memory_order_seq_cst);
+}
+
 static inline uint64_t pf_word_get_flag(const pf_word *word)
 {
-	atomic_thread_fence(memory_order_seq_cst);
-	return atomic_load_explicit(word, memory_order_relaxed);
+	return atomic_load_explicit(word, memory_order_seq_cst);
 }
 
 // Returns true if the word was `old` and is now `value`.

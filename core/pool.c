@@ -276,7 +276,7 @@ void pf_pool_give(struct pf_pool *pool, uint32_t stripe, uint16_t port)
 		pf_word_set(&word->current, 1ull << index % 64);
 	else
 		pf_word_put(&stripe_header(pool, stripe)->rank, RANK_FREE);
-	pf_word_clear(&word->used, 1ull << index % 64);
+	pf_word_clear_flagged(&word->used, 1ull << index % 64);
 	unexhaust(pool, stripe);
 	// A port that one destination gives back may be free for all, and the other way round.
 	if (stripe >= PF_STRIPE_TCP)

@@ -759,7 +759,7 @@ int pf_assign_listen(int fd, int backlog)
 	return result < 0 ? result : pf_real_listen(fd, backlog);
 }
 
-// ---- Socket, close, fork ---------------------------------------------------------------------
+// ---- Socket, close, fork, vfork ---------------------------------------------------------------------
 
 int pf_assign_socket(int domain, int type, int protocol)
 {
@@ -799,4 +799,10 @@ pid_t pf_assign_fork(void)
 {
 	pf_fdmap_fork();
 	return pf_real_fork();
+}
+
+void *pf_assign_vfork(void)
+{
+	pf_fdmap_vfork();
+	return pf_real_vfork();
 }

@@ -17,4 +17,7 @@ int pf_assign_sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int fla
 int pf_assign_close(int fd);
 pid_t pf_assign_fork(void);
 
+// Returns the address of the vfork to jump to.
+void *pf_assign_vfork(void);
+
 #endif

@@ -23,6 +23,7 @@ int call_sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags) P
 int call_close(int fd) PF_CALL("close");
 int call_close_alias(int) PF_CALL("__close");
 pid_t call_fork(void) PF_CALL("fork");
+pid_t call_vfork(void) PF_CALL("vfork");
 
 // Returns `result`, or -1 with errno set if it is -errno. errno was `before` when the program
 // called, and is so again after success.

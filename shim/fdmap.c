@@ -27,6 +27,7 @@ struct process {
 static struct process unwiped;
 static _Atomic(void *) wiped;
 static pf_word epoch;
+static pf_word vforked; // this process has called vfork: only then is a pid worth a system call
 
 _Static_assert(sizeof(struct process) <= PF_FDMAP_PAGE_BYTES, "it fits its page");
 
@@ -54,9 +55,15 @@ void pf_fdmap_fork(void)
 	pf_word_add(&epoch, 1);
 }
 
+void pf_fdmap_vfork(void)
+{
+	process_self();
+	pf_word_put(&vforked, 1);
+}
+
 bool pf_fdmap_is_borrowed(void)
 {
-	return pf_word_get(&process_self()->pid) != (uint64_t)getpid();
+	return pf_word_get(&vforked) && pf_word_get(&process_self()->pid) != (uint64_t)getpid();
 }
 
 bool pf_fdmap_is_own(struct pf_fd lease)

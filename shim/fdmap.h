@@ -58,6 +58,9 @@ bool pf_fdmap_is_own(struct pf_fd lease);
 // Returns true in a vfork child: this memory, this map, is another process's.
 bool pf_fdmap_is_borrowed(void);
 
+// To be called before a vfork: from now on, a close may be a child's.
+void pf_fdmap_vfork(void);
+
 // To be called before a fork: from now on, neither side can know of the leases it has.
 void pf_fdmap_fork(void);
 

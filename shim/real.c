@@ -107,3 +107,9 @@ pid_t pf_real_fork(void)
 	return (pid_t)(next ? pf_sys_result(next())
 			    : pf_sys(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL));
 }
+
+void *pf_real_vfork(void)
+{
+	void *next = dlsym(RTLD_NEXT, "vfork");
+	return next ? next : __extension__(void *) pf_real_fork;
+}

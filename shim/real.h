@@ -18,4 +18,7 @@ int pf_real_sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags
 int pf_real_close(int fd);
 pid_t pf_real_fork(void);
 
+// Returns the address of the next vfork, or of fork.
+void *pf_real_vfork(void);
+
 #endif
