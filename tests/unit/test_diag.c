@@ -140,6 +140,10 @@ static void damaged_dumps_are_refused(void **state)
 	assert_int_equal(pf_diag_parse(bytes, whole, IPPROTO_TCP, remember, NULL), -EBADMSG);
 	whole = message(bytes, NLMSG_DONE, &error, sizeof error);
 	assert_int_equal(pf_diag_parse(bytes, whole, IPPROTO_TCP, remember, NULL), 1);
+	// A dump of a protocol without a handler ends so: it did not show that there are none.
+	error = -ENOENT;
+	whole = message(bytes, NLMSG_DONE, &error, sizeof error);
+	assert_int_equal(pf_diag_parse(bytes, whole, IPPROTO_TCP, remember, NULL), -ENOENT);
 	memset(bytes, 0, sizeof bytes);
 	assert_int_equal(pf_diag_parse(bytes, 64, IPPROTO_TCP, remember, NULL), -EBADMSG);
 }

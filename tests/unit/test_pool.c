@@ -110,6 +110,56 @@ static void destinations_share_ports_and_whole_ports_do_not(void **state)
 	fixture_free(fixture);
 }
 
+static void churn_leaves_whole_ports_to_take(void **state)
+{
+	struct fixture *fixture = fixture_new("100-199");
+	(void)state;
+	// Every port was some destination's, and holds; one is in use.
+	uint16_t used = take(fixture, PF_STRIPE_TCP);
+	for (int i = 0; i < 1000; i++)
+		pf_pool_give(&fixture->pool, PF_STRIPE_TCP + 1, take(fixture, PF_STRIPE_TCP + 1));
+	for (int i = 0; i < 99; i++) {
+		uint16_t port = take(fixture, PF_STRIPE_WHOLE);
+		assert_int_not_equal(port, 0);
+		assert_int_not_equal(port, used);
+	}
+	assert_int_equal(take(fixture, PF_STRIPE_WHOLE), 0);
+	fixture_free(fixture);
+}
+
+static void a_churned_port_comes_back_after_its_generation(void **state)
+{
+	struct fixture *fixture = fixture_new("1000-1999");
+	int since[1000] = {0}, soon = 0;
+	(void)state;
+	for (int i = 1; i <= 20000; i++) {
+		uint16_t port = take(fixture, PF_STRIPE_TCP);
+		int *last = &since[port - 1000];
+		soon += *last && i - *last < 10;
+		*last = i;
+		pf_pool_give(&fixture->pool, PF_STRIPE_TCP, port);
+	}
+	// Picked at random out of all, it would be 180.
+	assert_in_range(soon, 0, 20);
+	fixture_free(fixture);
+}
+
+static void what_one_stripe_gives_back_ends_exhaustion_where_it_may_serve(void **state)
+{
+	struct fixture *fixture = fixture_new("100-100");
+	(void)state;
+	uint16_t port = take(fixture, PF_STRIPE_TCP);
+	pf_pool_exhaust(&fixture->pool, PF_STRIPE_WHOLE, 5000);
+	pf_pool_exhaust(&fixture->pool, PF_STRIPE_TCP + 1, 5000);
+	pf_pool_give(&fixture->pool, PF_STRIPE_TCP, port);
+	assert_false(pf_pool_exhausted(&fixture->pool, PF_STRIPE_WHOLE, 5000));
+	assert_true(pf_pool_exhausted(&fixture->pool, PF_STRIPE_TCP + 1, 5000));
+	port = take(fixture, PF_STRIPE_WHOLE);
+	pf_pool_give(&fixture->pool, PF_STRIPE_WHOLE, port);
+	assert_false(pf_pool_exhausted(&fixture->pool, PF_STRIPE_TCP + 1, 5000));
+	fixture_free(fixture);
+}
+
 static void released_ports_hold_and_are_taken_last_and_oldest_first(void **state)
 {
 	struct fixture *fixture = fixture_new("100-199");
@@ -309,6 +359,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_port_is_taken_once),
 		cmocka_unit_test(destinations_share_ports_and_whole_ports_do_not),
+		cmocka_unit_test(churn_leaves_whole_ports_to_take),
+		cmocka_unit_test(a_churned_port_comes_back_after_its_generation),
+		cmocka_unit_test(what_one_stripe_gives_back_ends_exhaustion_where_it_may_serve),
 		cmocka_unit_test(released_ports_hold_and_are_taken_last_and_oldest_first),
 		cmocka_unit_test(a_port_holds_for_half_the_time_at_least_and_all_of_it_at_most),
 		cmocka_unit_test(a_long_rest_frees_everything),

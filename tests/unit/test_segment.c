@@ -213,6 +213,19 @@ static void a_segment_of_an_earlier_boot_is_replaced(void **state)
 	pf_segment_close(&fresh);
 }
 
+static void a_boot_id_that_cannot_be_read_is_no_evidence(void **state)
+{
+	struct pf_segment old, again;
+	char reason[PF_SEGMENT_TEXT];
+	(void)state;
+	assert_int_equal(attach(&old, reason), 0);
+	memset(old.shared->boot_id, 0, sizeof old.shared->boot_id);
+	assert_int_equal(attach(&again, reason), 0);
+	assert_int_equal(prepared, 1);
+	pf_segment_close(&old);
+	pf_segment_close(&again);
+}
+
 static void a_truncated_segment_is_refused(void **state)
 {
 	struct pf_segment segment;
@@ -311,6 +324,7 @@ int main(void)
 		TEST(a_private_segment_serves_where_none_can_be_shared),
 		TEST(a_segment_that_was_changed_is_refused_field_by_field),
 		TEST(a_segment_of_an_earlier_boot_is_replaced),
+		TEST(a_boot_id_that_cannot_be_read_is_no_evidence),
 		TEST(a_truncated_segment_is_refused),
 		TEST(the_file_size_limit_is_no_signal),
 		TEST(without_any_memory_to_map_the_static_array_serves),
