@@ -5,8 +5,8 @@
 //
 // For every line with a number on standard input, connects that often to its own listener on PORT
 // and prints the mean; so two of these, one fenced, can be measured in turns. Every connection is
-// accepted and closed first in the same process: no other's scheduling is measured, and no TIME_WAIT
-// stays with the client.
+// accepted and closed first in the same process: no other's scheduling is measured, and no
+// TIME_WAIT stays with the client.
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdio.h>

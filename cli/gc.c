@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 static const char usage[] =
@@ -31,8 +33,9 @@ static void segment_reap(struct cli_segment *segment, void *arg)
 	printf("%s: %u given back\n", segment->path, reaped);
 }
 
-// Returns true if the process has the file mapped; false, too, if it cannot be looked into.
-static bool process_maps(const char *pid, const char *path)
+// Returns true if the process has the file mapped, whatever name it has there: who made a segment
+// maps it under a temporary one. False, too, for a process that cannot be looked into.
+static bool process_maps(const char *pid, const struct stat *status)
 {
 	char maps[64], line[PF_SEGMENT_PATH + 256];
 	bool found = false;
@@ -40,8 +43,14 @@ static bool process_maps(const char *pid, const char *path)
 	FILE *file = fopen(maps, "re");
 	if (!file)
 		return false;
-	while (!found && fgets(line, sizeof line, file))
-		found = strstr(line, path) != NULL;
+	while (!found && fgets(line, sizeof line, file)) {
+		unsigned device_major, device_minor;
+		unsigned long long inode;
+		found = sscanf(line, "%*s %*s %*s %x:%x %llu", &device_major, &device_minor,
+				&inode) == 3 &&
+			inode == status->st_ino && device_major == major(status->st_dev) &&
+			device_minor == minor(status->st_dev);
+	}
 	fclose(file);
 	return found;
 }
@@ -49,13 +58,16 @@ static bool process_maps(const char *pid, const char *path)
 // Returns true if some process has the file mapped.
 static bool is_attached(const char *path)
 {
+	struct stat status;
 	bool found = false;
 	DIR *dir = opendir("/proc");
 	if (!dir)
 		return true;
-	for (struct dirent *entry; !found && (entry = readdir(dir));)
-		if (isdigit((unsigned char)entry->d_name[0]) && atoi(entry->d_name) != getpid())
-			found = process_maps(entry->d_name, path);
+	if (lstat(path, &status) == 0)
+		for (struct dirent *entry; !found && (entry = readdir(dir));)
+			if (isdigit((unsigned char)entry->d_name[0]) &&
+				atoi(entry->d_name) != getpid())
+				found = process_maps(entry->d_name, &status);
 	closedir(dir);
 	return found;
 }

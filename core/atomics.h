@@ -82,6 +82,12 @@ static inline bool pf_publish(_Atomic(void *) *slot, void *value)
 		slot, &none, value, memory_order_acq_rel, memory_order_acquire);
 }
 
+// Makes room for another pointer. Who has the old one goes on with it.
+static inline void pf_retract(_Atomic(void *) *slot)
+{
+	atomic_store_explicit(slot, 0, memory_order_release);
+}
+
 // Returns what pf_publish put there, or NULL.
 static inline void *pf_subscribe(_Atomic(void *) *slot)
 {

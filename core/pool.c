@@ -191,19 +191,24 @@ static void busy_count(struct pf_pool *pool, bool with_holding)
 	}
 }
 
-// Takes a port for every destination. Returns its index, or -1.
-static int32_t take_whole(const struct search *search)
+// Takes a port for every destination. Returns its index, or -1. Counts again only if a destination
+// gave a port back since, or time has passed: who is refused port after port looks with one `now`.
+static int32_t take_whole(const struct search *search, uint64_t now)
 {
+	struct pf_layout_stripe *header = stripe_header(search->pool, PF_STRIPE_WHOLE);
 	int32_t index = take_of_rank(search, RANK_FREE);
 	if (index >= 0)
 		return index;
-	busy_count(search->pool, true);
-	index = take_of_rank(search, RANK_FREE);
-	if (index >= 0)
-		return index;
-	busy_count(search->pool, false);
-	index = take_of_rank(search, RANK_FREE);
-	return index >= 0 ? index : take_of_rank(search, RANK_UNUSED);
+	bool counts = pf_word_get(&header->counted_ms) != now;
+	if (counts) {
+		pf_word_put(&header->counted_ms, now);
+		busy_count(search->pool, true);
+		index = take_of_rank(search, RANK_FREE);
+		if (index >= 0)
+			return index;
+		busy_count(search->pool, false);
+	}
+	return take_of_rank(search, RANK_UNUSED);
 }
 
 // Takes the best port that `known` leaves: nothing better than that rank is there. Returns its
@@ -240,7 +245,7 @@ int pf_pool_take(struct pf_pool *pool, uint32_t stripe, uint16_t avoid, uint64_t
 		turn(pool, stripe, turned, now);
 	turned = pf_word_get(&header->turned_ms);
 	uint64_t known = rank = pf_word_get(&header->rank);
-	int32_t index = stripe == PF_STRIPE_WHOLE ? take_whole(&search)
+	int32_t index = stripe == PF_STRIPE_WHOLE ? take_whole(&search, now)
 						  : take_best(&search, known, turned, now, &rank);
 	if (index < 0)
 		return -EAGAIN;
@@ -279,9 +284,12 @@ void pf_pool_give(struct pf_pool *pool, uint32_t stripe, uint16_t port)
 	pf_word_clear_flagged(&word->used, 1ull << index % 64);
 	unexhaust(pool, stripe);
 	// A port that one destination gives back may be free for all, and the other way round.
-	if (stripe >= PF_STRIPE_TCP)
+	if (stripe >= PF_STRIPE_TCP) {
+		struct pf_layout_stripe *whole = stripe_header(pool, PF_STRIPE_WHOLE);
 		unexhaust(pool, PF_STRIPE_WHOLE);
-	else if (stripe == PF_STRIPE_WHOLE)
+		if (pf_word_get(&whole->counted_ms))
+			pf_word_put(&whole->counted_ms, 0);
+	} else if (stripe == PF_STRIPE_WHOLE)
 		for (uint32_t other = PF_STRIPE_TCP; other < pool->stripes; other++)
 			unexhaust(pool, other);
 }

@@ -45,6 +45,7 @@
 #include <portfence/reap.h>
 
 #include <netinet/in.h>
+#include <sched.h>
 #include <string.h>
 
 // Ports that a late claim tries one by one before the kernel searches the range.
@@ -127,8 +128,9 @@ static bool seeker_is_hopeless(struct seeker *seeker)
 	return pf_pool_exhausted(seeker->pool, seeker->stripe, seeker->now);
 }
 
-// Remembers that there is no port, unless there may be one for others. Returns `error`, negated.
-static int seeker_give_up(struct seeker *seeker, int error)
+// Remembers that there is no port, unless there may be one for others. `why` is -EAGAIN if none was
+// to be seen, -EBUSY if the kernel refused them all. Returns `error`, negated.
+static int seeker_give_up(struct seeker *seeker, int why, int error)
 {
 	uint16_t port;
 	pf_pool_count(seeker->pool, PF_COUNT_EXHAUSTED, 1);
@@ -136,7 +138,7 @@ static int seeker_give_up(struct seeker *seeker, int error)
 		return -error;
 	pf_pool_exhaust(seeker->pool, seeker->stripe, pf_now_ms());
 	// What came back between our last look and this mark must not lie idle: a give wipes it.
-	if (seeker_look(seeker, &port) == 0)
+	if (why == -EAGAIN && seeker_look(seeker, &port) == 0)
 		pf_pool_give(seeker->pool, seeker->stripe, port);
 	return -error;
 }
@@ -167,8 +169,8 @@ static void lease_give(struct pf_fd lease)
 {
 	if (!(lease.flags & PF_FD_LEASE) || !pf_fdmap_is_own(lease))
 		return;
-	struct pf_segment *segment = pf_fence_segment(-1);
-	if (lease.pool < segment->pools)
+	struct pf_segment *segment = pf_fence_attached();
+	if (segment && lease.pool < segment->pools)
 		pf_pool_give(&segment->pool[lease.pool], lease.stripe, lease.port);
 }
 
@@ -222,7 +224,7 @@ static int claim_by_bind(struct seeker *seeker, struct sockaddr_storage *address
 	}
 	// Every port has an owner that we do not know. Now we do.
 	pf_reap_sometimes(seeker->segment, pf_now_ms());
-	return -EAGAIN;
+	return -EBUSY;
 }
 
 // The socket turned out to be bound, past our hooks. A UDP socket that got its port from the kernel
@@ -253,7 +255,8 @@ static int claim_unbound(struct seeker *seeker, int exhausted)
 		state_record(seeker->fd, seeker->ticket, seeker->state, PF_FD_BOUND);
 		return 0;
 	}
-	return result == -EAGAIN ? seeker_give_up(seeker, exhausted) : result;
+	bool nothing = result == -EAGAIN || result == -EBUSY;
+	return nothing ? seeker_give_up(seeker, result, exhausted) : result;
 }
 
 // The kernel refused a connect from the port that we bound: somebody else is connected from it,
@@ -423,7 +426,7 @@ static ssize_t connect_late(struct seeker *seeker, const struct operation *opera
 	// Somebody may have reserved the pool's ports, which is wise, and ends the late claim.
 	if (is_time_to_look(&looked, seeker->now) && is_void(seeker))
 		return connect_by_bind(seeker, operation);
-	return taken < 0 ? seeker_give_up(seeker, EADDRNOTAVAIL) : result;
+	return taken < 0 ? seeker_give_up(seeker, taken, EADDRNOTAVAIL) : result;
 }
 
 // ---- Connect ---------------------------------------------------------------------------------
@@ -688,7 +691,8 @@ static int bind_to_any(int fd, struct pf_fd state, uint64_t ticket, const struct
 		return -EADDRINUSE;
 	memcpy(&local, address, length);
 	int result = claim_by_bind(&seeker, &local, length);
-	return result == -EAGAIN ? seeker_give_up(&seeker, EADDRINUSE) : result;
+	bool nothing = result == -EAGAIN || result == -EBUSY;
+	return nothing ? seeker_give_up(&seeker, result, EADDRINUSE) : result;
 }
 
 // bind to a port of the program's choice. If it is the pool's and nobody has it, it is a lease, so
@@ -759,7 +763,7 @@ int pf_assign_listen(int fd, int backlog)
 	return result < 0 ? result : pf_real_listen(fd, backlog);
 }
 
-// ---- Socket, close, fork, vfork ---------------------------------------------------------------------
+// ---- Socket, close, fork, vfork --------------------------------------------------------------
 
 int pf_assign_socket(int domain, int type, int protocol)
 {
@@ -805,4 +809,22 @@ void *pf_assign_vfork(void)
 {
 	pf_fdmap_vfork();
 	return pf_real_vfork();
+}
+
+// ---- Network namespaces ----------------------------------------------------------------------
+
+int pf_assign_setns(int fd, int type)
+{
+	int result = pf_real_setns(fd, type);
+	if (result == 0)
+		pf_fence_move();
+	return result;
+}
+
+int pf_assign_unshare(int flags)
+{
+	int result = pf_real_unshare(flags);
+	if (result == 0 && (flags & CLONE_NEWNET))
+		pf_fence_move();
+	return result;
 }

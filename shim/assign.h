@@ -20,4 +20,7 @@ pid_t pf_assign_fork(void);
 // Returns the address of the vfork to jump to.
 void *pf_assign_vfork(void);
 
+int pf_assign_setns(int fd, int type);
+int pf_assign_unshare(int flags);
+
 #endif

@@ -22,6 +22,8 @@ ssize_t call_sendmsg(int fd, const struct msghdr *message, int flags) PF_CALL("s
 int call_sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags) PF_CALL("sendmmsg");
 int call_close(int fd) PF_CALL("close");
 int call_close_alias(int) PF_CALL("__close");
+int call_setns(int fd, int type) PF_CALL("setns");
+int call_unshare(int flags) PF_CALL("unshare");
 pid_t call_fork(void) PF_CALL("fork");
 pid_t call_vfork(void) PF_CALL("vfork");
 

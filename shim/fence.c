@@ -71,6 +71,18 @@ enum pf_fence pf_fence(void)
 	return known == PF_FENCE_UNREAD ? PF_FENCE_OFF : known;
 }
 
+struct pf_segment *pf_fence_attached(void)
+{
+	return pf_subscribe(&segment);
+}
+
+void pf_fence_move(void)
+{
+	// The old one stays mapped: other threads may be using it.
+	pf_fdmap_fork();
+	pf_retract(&segment);
+}
+
 void pf_fence_say(const char *line)
 {
 	char buffer[PF_SEGMENT_TEXT + 128];

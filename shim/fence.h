@@ -22,6 +22,13 @@ int pf_fence_refuse(void);
 // Returns the segment of the network namespace that socket `fd` is in; the first call attaches.
 struct pf_segment *pf_fence_segment(int fd);
 
+// Returns the segment that pf_fence_segment attached last, or NULL.
+struct pf_segment *pf_fence_attached(void);
+
+// To be called when this process has moved to another network namespace: the next socket attaches
+// to that one's segment, and leases of the old one are left to its reap.
+void pf_fence_move(void);
+
 // Writes "portfence: " and the line to stderr, unless PORTFENCE_LOG=none.
 void pf_fence_say(const char *line);
 

@@ -100,6 +100,18 @@ int pf_real_close(int fd)
 	return (int)(next ? pf_sys_result(next(fd)) : pf_sys(SYS_close, fd));
 }
 
+int pf_real_setns(int fd, int type)
+{
+	NEXT(setns, int, int, int);
+	return (int)(next ? pf_sys_result(next(fd, type)) : pf_sys(SYS_setns, fd, type));
+}
+
+int pf_real_unshare(int flags)
+{
+	NEXT(unshare, int, int);
+	return (int)(next ? pf_sys_result(next(flags)) : pf_sys(SYS_unshare, flags));
+}
+
 pid_t pf_real_fork(void)
 {
 	// Looked up each time: a bare system call instead would leave out libc's part of a fork.

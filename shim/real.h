@@ -16,6 +16,8 @@ ssize_t pf_real_sendto(int fd, const void *data, size_t size, int flags,
 ssize_t pf_real_sendmsg(int fd, const struct msghdr *message, int flags);
 int pf_real_sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags);
 int pf_real_close(int fd);
+int pf_real_setns(int fd, int type);
+int pf_real_unshare(int flags);
 pid_t pf_real_fork(void);
 
 // Returns the address of the next vfork, or of fork.

@@ -70,9 +70,10 @@ struct pf_layout_word {
 struct pf_layout_stripe {
 	_Atomic(uint64_t) turned_ms; // shared: when the hold bitmaps last turned over
 	_Atomic(uint64_t)
-		exhausted_ms;   // shared: when no port was found, 0 after one was given back
-	_Atomic(uint64_t) rank; // shared: since then, no port better than this was seen
-	uint64_t padding[5];
+		exhausted_ms;         // shared: when no port was found, 0 after one was given back
+	_Atomic(uint64_t) rank;       // shared: since then, no port better than this was seen
+	_Atomic(uint64_t) counted_ms; // shared: when busy was last counted, in the whole stripe
+	uint64_t padding[4];
 };
 
 enum pf_claim {
@@ -118,6 +119,7 @@ PF_LAYOUT_AT(pf_layout_word, busy, 24);
 PF_LAYOUT_AT(pf_layout_stripe, turned_ms, 0);
 PF_LAYOUT_AT(pf_layout_stripe, exhausted_ms, 8);
 PF_LAYOUT_AT(pf_layout_stripe, rank, 16);
+PF_LAYOUT_AT(pf_layout_stripe, counted_ms, 24);
 _Static_assert(sizeof(struct pf_layout_header) == 128, "header size");
 _Static_assert(sizeof(struct pf_layout_pool) == 448, "pool size, a multiple of 64");
 _Static_assert(sizeof(struct pf_layout_word) == 32, "word size");

@@ -1,0 +1,487 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
+# Rules that are easily broken: what a reviewer once found broken, each as a program sees it.
+
+# shellcheck disable=SC2154 # `run` sets stderr
+# shellcheck disable=SC2030,SC2031 # each test has its own PORTFENCE_DIR
+
+load test_helper
+
+setup()
+{
+	world_new
+	sink_start 8080
+	export PYTHONPATH=$BATS_TEST_DIRNAME/probe PYTHONDONTWRITEBYTECODE=1
+}
+
+teardown()
+{
+	world_end
+}
+
+# Runs the Python program on standard input in the fence: python RANGES [ARGUMENT...]
+python()
+{
+	fence "$1" timeout 20 /usr/bin/python3 - "${@:2}"
+}
+
+# Runs the Python program on standard input in each fence; each time it must print just TEXT:
+# assert_python TEXT RANGES...
+assert_python()
+{
+	local expected=$1 program ranges
+	program=$(cat)
+	shift
+	for ranges; do
+		run --separate-stderr python "$ranges" <<<"$program"
+		echo "$ranges: $output; $stderr"
+		[ "$output" = "$expected" ]
+	done
+}
+
+# Prints the inode and name of each segment.
+segments()
+{
+	find "$PORTFENCE_DIR" -mindepth 1 -printf '%i %f\n'
+}
+
+# --- ports that come back, and ports that do not ----------------------------------------------
+
+@test "copies outlive their lease and a program is killed: the pool finds its free ports again" {
+	assert_python '7 stand in time' 20000-20009 <<-'EOF'
+		from sockets import *
+		import signal
+		for _ in range(3):
+		    s = dial(8080)
+		    kept.append(os.dup(s.fileno()))
+		    s.close()
+		def killed():
+		    for _ in range(7): kept.append(dial(8080))
+		    os.kill(os.getpid(), signal.SIGKILL)
+		assert in_child(killed) == signal.SIGKILL
+		print(stand(7), "stand in time")
+	EOF
+}
+
+@test "what another user holds is found out: few connects fail, and soon none" {
+	mkfifo "$BATS_TEST_TMPDIR/go"
+	serve setpriv --reuid=65534 --regid=65534 --clear-groups \
+		"$PORTFENCE" run --ports 20000-20999 -- /usr/bin/python3 -c 'if True:
+		from sockets import *
+		kept.append(dial(8080))
+		print("ready", flush=True)
+		open(sys.argv[1]).close()
+		for half in 1, 2:
+		    print("half", half, refusals([lambda: dial(8080)] * 50), flush=True)' "$BATS_TEST_TMPDIR/go"
+	nobody=$LOG
+	wait_for_line '^ready$'
+	fence_in_background 20000-20999 "$PROBE/hold" 500 8080 127.0.0.1
+	wait_for_line '^500 held$'
+	LOG=$nobody
+	chmod 644 "$BATS_TEST_TMPDIR/go"
+	timeout 5 cp /dev/null "$BATS_TEST_TMPDIR/go"
+	wait_for_line '^half 2'
+	cat "$LOG"
+	grep -q '^half 2 [0-5]$' "$LOG"
+}
+
+@test "a socket refused here and connected there leaves the ports of there alone" {
+	assert_python '0 refused, 5 leave room for 5' 20000-20009 <<-'EOF'
+		from sockets import *
+		refused = 0
+		for _ in range(5):
+		    kept.append(new())
+		    kept[-1].connect_ex(("127.0.0.1", 9))
+		    refused += kept[-1].connect_ex(("127.0.0.1", 8080)) != 0
+		print(refused, "refused, 5 leave room for", 5 - refusals([lambda: dial(8080)] * 5))
+	EOF
+}
+
+@test "a socket refused here connects there while half of the pool is busy there" {
+	# Late: a socket that was bound cannot be bound again (ip(7)), so there luck decides.
+	assert_python '0 of 40 refused' 40000-40009 <<-'EOF'
+		from sockets import *
+		for _ in range(5): kept.append(dial(8080))
+		refused = 0
+		for _ in range(40):
+		    s = new()
+		    assert s.connect_ex(("127.0.0.1", 9)) == 111
+		    refused += s.connect_ex(("127.0.0.1", 8080)) != 0
+		    s.close()
+		print(refused, "of 40 refused")
+	EOF
+}
+
+@test "a refused socket that is still open connects in the end, whatever was reaped meanwhile" {
+	assert_python '0 of 8 failed' 20000-20003 40000-40003 <<-'EOF'
+		from sockets import *
+		failed = 0
+		for port in range(7000, 7008):
+		    s = new()
+		    assert s.connect_ex(("127.0.0.1", port)) == 111
+		    unfenced(os.environ["PORTFENCE"], "gc")
+		    server = listener(port)
+		    for _ in range(20): dial(port).close()
+		    others = [dial(port) for _ in range(3)]
+		    failed += s.connect_ex(("127.0.0.1", port)) != 0
+		    for x in (s, server, *others): x.close()
+		print(failed, "of 8 failed")
+	EOF
+}
+
+@test "127.0.0.1 and 0.0.0.0 are one destination, and so are ::1 and ::" {
+	assert_python '0 and 0 refused' 20000-20019 40000-40019 <<-'EOF'
+		from sockets import *
+		four = refusals([lambda: dial(8080, "127.0.0.1"), lambda: dial(8080, "0.0.0.0")] * 10)
+		six = refusals([lambda: dial(8080, "::1"), lambda: dial(8080, "::")] * 10)
+		print(four, "and", six, "refused")
+	EOF
+}
+
+@test "a close in one stripe serves the other at once: a listener's port a connect" {
+	assert_python 'refused, then inside' 20000-20001 40000-40001 <<-'EOF'
+		from sockets import *
+		a, b = listener(), listener()
+		assert refusals([lambda: dial(8080)]) == 1
+		a.close()
+		print("refused, then", where(dial(8080)))
+	EOF
+}
+
+@test "a close in one stripe serves the other at once: a connection's port a listener" {
+	assert_python 'refused, then inside' 20000-20001 40000-40001 <<-'EOF'
+		from sockets import *
+		a, b = dial(8080), dial(8080)
+		assert refusals([listener]) == 1
+		a.close()
+		print("refused, then", where(listener()))
+	EOF
+}
+
+@test "a port that one destination must avoid serves another at once" {
+	assert_python 'inside' 20000-20001 40000-40001 <<-'EOF'
+		from sockets import *
+		a, b, c = new(UDP), new(UDP), new(UDP)
+		a.bind(("127.0.0.1", 0))
+		other = sum(pool()) - port_of(a)
+		b.connect_ex(("127.0.0.1", other))
+		b.close()
+		c.connect(("127.0.0.1", 53))
+		print(where(c))
+	EOF
+}
+
+# --- calls that take a port by the back door ----------------------------------------------------
+
+@test "odd sends and connects end in a UDP port of the pool" {
+	for call in family-0 family-77 name-256 short-connect no-address; do
+		assert_prints_port_in "$BIND_POOL" oddsend $call 8080
+		assert_prints_port_in "$LATE_POOL" oddsend $call 8080
+	done
+}
+
+@test "a fresh socket put in a connected one's place by dup2 connects from the pool" {
+	assert_python inside "$BIND_POOL" "$LATE_POOL" <<-'EOF'
+		from sockets import *
+		a, b = dial(8080), new()
+		os.dup2(b.fileno(), a.fileno())
+		b.close()
+		a.connect(("127.0.0.1", 8080))
+		print(where(a))
+	EOF
+}
+
+@test "an accepted socket, dissolved and connected, connects from the pool" {
+	assert_python inside "$BIND_POOL" "$LATE_POOL" <<-'EOF'
+		from sockets import *
+		server = listener(8090)
+		client = dial(8090)
+		a = server.accept()[0]
+		assert disconnect(a) == 0
+		a.connect(("127.0.0.1", 8080))
+		print(where(a))
+	EOF
+}
+
+@test "a socket refused outside the fence and inherited connects from the pool" {
+	for pool in "$BIND_POOL" "$LATE_POOL"; do
+		run net timeout 20 /usr/bin/python3 - "$PORTFENCE" "$pool" <<-'EOF'
+			from sockets import *
+			s = new()
+			assert s.connect_ex(("127.0.0.1", 9)) == 111
+			inside = f"""if True:
+			    from sockets import *
+			    s = socket.socket(fileno={s.fileno()})
+			    s.connect(("127.0.0.1", 8080))
+			    print(where(s))"""
+			command = [sys.argv[1], "run", "--ports", sys.argv[2], "--", sys.executable, "-c", inside]
+			subprocess.run(command, pass_fds=[s.fileno()], check=True)
+		EOF
+		echo "$pool: $output"
+		[ "$output" = inside ]
+	done
+}
+
+@test "bind to port 0 never joins a port that was asked for, and gets it when it is closed" {
+	assert_python '[]' 20000-20003 40000-40003 <<-'EOF'
+		from sockets import *
+		joined = []
+		new(UDP).bind(("127.0.0.1", 0))  # there is a segment now
+		for kind in (TCP, UDP):
+		    for option in (socket.SO_REUSEPORT, socket.SO_REUSEADDR):
+		        asked = new(kind, option)
+		        asked.bind(("127.0.0.1", pool()[1]))
+		        for _ in range(20):
+		            any = new(kind, option)
+		            any.bind(("127.0.0.1", 0))
+		            if port_of(any) == pool()[1]: joined.append((kind.name, option))
+		            any.close()
+		        asked.close()
+		        four = [new(kind) for _ in pool()]
+		        for s in four: s.bind(("127.0.0.1", 0))
+		        for s in four: s.close()
+		print(joined)
+	EOF
+}
+
+@test "a connect to an own address never meets itself" {
+	ip -n "$NETNS" address add 10.9.9.9/32 dev lo
+	for pool in 20000-20003 40000-40003; do
+		for address in 10.9.9.9 ::ffff:10.9.9.9; do
+			run fence "$pool" "$PROBE/itself" "$address" "${pool%-*}" 50
+			echo "$pool $address: $output"
+			[ "$output" = 'refused 50, connected 0, other 0' ]
+		done
+	done
+}
+
+# --- errors ---------------------------------------------------------------------------------------
+
+@test "a pool held by others altogether: the kernel's errors, and soon" {
+	fence 20000-21999 "$PROBE/bindzero" udp 127.0.0.1
+	serve /usr/bin/python3 -c 'if True:
+		from sockets import *
+		for kind in (TCP, UDP):
+		    for port in range(20000, 22000):
+		        kept.append(new(kind))
+		        kept[-1].bind(("0.0.0.0", port))
+		print("ready", flush=True)
+		import signal
+		signal.pause()'
+	wait_for_line '^ready$'
+	run --separate-stderr fence 20000-21999 timeout 3 /usr/bin/python3 - <<-'EOF'
+		from sockets import *
+		import errno
+		def answer(call):
+		    try: call()
+		    except OSError as e: return errno.errorcode[e.errno]
+		print(*sorted({answer(lambda: new().bind(("127.0.0.1", 0))) for _ in range(50)}))
+		print(*sorted({answer(lambda: dial(8080)) for _ in range(50)}))
+		print(*sorted({answer(lambda: new(UDP).connect(("127.0.0.1", 8080))) for _ in range(50)}))
+	EOF
+	echo "$status: $output"
+	[ "$output" = 'EADDRINUSE
+EADDRNOTAVAIL
+EAGAIN' ]
+}
+
+@test "an address that runs off the top of the stack is EFAULT" {
+	net "$PROBE/stacktop" >"$BATS_TEST_TMPDIR/bare"
+	[ "$(grep -c EFAULT "$BATS_TEST_TMPDIR/bare")" -eq 7 ]
+	for pool in "$BIND_POOL" "$LATE_POOL"; do
+		fence "$pool" "$PROBE/stacktop" >"$BATS_TEST_TMPDIR/wrapped"
+		diff -u "$BATS_TEST_TMPDIR/bare" "$BATS_TEST_TMPDIR/wrapped"
+	done
+}
+
+@test "a closed fence lets through what has a port of its own" {
+	for protocol in tcp udp; do
+		run --separate-stderr preload nonsense "$PROBE/explicit" $protocol 127.0.0.1 5001 8080
+		[ "$output" = 5001 ]
+	done
+}
+
+# --- a world that changes ---------------------------------------------------------------------------
+
+@test "the pool is reserved under way: connects go on, in range, by the other claim" {
+	assert_python '0 refused, inside' "$LATE_POOL" <<-'EOF'
+		from sockets import *
+		kept.append(dial(8080))
+		sysctl("ip_local_reserved_ports", "40000-40999")
+		print(refusals([lambda: dial(8080)] * 20), "refused,", where(*kept))
+	EOF
+	[ "$(status_of CLAIM)" = bind ]
+	assert_prints_port_in "$LATE_POOL" dial tcp 127.0.0.1 8080
+}
+
+@test "the sysctl moves away: after a tick no SYN leaves the pool, refused ones neither" {
+	wire_start
+	python "$LATE_POOL" <<-'EOF'
+		from sockets import *
+		new().connect_ex(("127.0.0.1", 9))
+		sysctl("ip_local_port_range", "50000 60000")
+		end = time.monotonic() + 0.05
+		while time.monotonic() < end: new().connect_ex(("127.0.0.1", 9))
+		for _ in range(20):
+		    new().connect_ex(("127.0.0.1", 10))
+		    s = new()
+		    s.setblocking(False)
+		    s.connect_ex(("127.0.0.1", 10))
+		    dial(8080).close()
+	EOF
+	wire_end
+	awk '$1 == "tcp" && $3 != 9 { print $2 }' "$WIRE" >"$BATS_TEST_TMPDIR/later"
+	[ "$(wc -l <"$BATS_TEST_TMPDIR/later")" -ge 60 ]
+	assert_ports_in "$LATE_POOL" <"$BATS_TEST_TMPDIR/later"
+}
+
+@test "a process that moves to another network namespace leaves the leases of the old one alone" {
+	for pool in 20000-20009 40000-40009; do
+		assert_python 'inside
+6 stand in time' $pool <<-'EOF'
+			from sockets import *
+			for _ in range(4): kept.append(dial(8080))
+			def moved():
+			    netns_new()
+			    server = listener(8080)
+			    del kept[:]
+			    refusals([lambda: dial(8080)] * 7)
+			    print(where(*kept))
+			assert in_child(moved) == 0
+			print(stand(6), "stand in time")
+		EOF
+		[ "$(status_of REFUSED)" -eq 0 ]
+		rm "$PORTFENCE_DIR"/*
+	done
+}
+
+@test "what a process closes in another network namespace frees no port in the old one" {
+	assert_python '0 refused' 20000-20009 40000-40009 <<-'EOF'
+		from sockets import *
+		kept.append(dial(8080))
+		gone, go = os.pipe(), os.pipe()
+		if os.fork() == 0:
+		    netns_new()
+		    server = listener(8080)
+		    there = [dial(8080) for _ in range(5)]
+		    os.write(gone[1], b"x")
+		    os.read(go[0], 1)
+		    for s in there: s.close()
+		    os._exit(0)
+		os.read(gone[0], 1)
+		assert stand(9) == 9
+		os.write(go[1], b"x")
+		os.wait()
+		for s in kept[:5]: s.close()
+		print(refusals([lambda: dial(8080)] * 5), "refused")
+	EOF
+}
+
+@test "a process that moves to another network namespace leaves the claim of the old one alone" {
+	assert_python '' "$LATE_POOL" <<-'EOF'
+		from sockets import *
+		kept.append(dial(8080))
+		def moved():
+		    netns_new()
+		    sysctl("ip_local_port_range", "50000 60000")
+		    server = listener(8080)
+		    for _ in range(20): kept.append(dial(8080))
+		assert in_child(moved) == 0
+	EOF
+	[ "$(status_of CLAIM)" = late ]
+}
+
+@test "a process that moves to a network namespace with another sysctl stays in its pool" {
+	assert_python inside "$LATE_POOL" <<-'EOF'
+		from sockets import *
+		kept.append(dial(8080))
+		def moved():
+		    netns_new()
+		    sysctl("ip_local_port_range", "50000 60000")
+		    server = listener(8080)
+		    end = time.monotonic() + 0.05
+		    while time.monotonic() < end: new().connect_ex(("127.0.0.1", 9))
+		    print(where(*[dial(8080) for _ in range(10)]))
+		assert in_child(moved) == 0
+	EOF
+}
+
+@test "a process in a chroot without /proc leaves the segment where it is" {
+	mkdir -p "$BATS_TEST_TMPDIR/root/shm"
+	export PORTFENCE_DIR=$BATS_TEST_TMPDIR/root/shm
+	fence_in_background "$BIND_POOL" "$PROBE/hold" 1 8080 127.0.0.1
+	wait_for_line '^1 held$'
+	before=$(segments)
+	[ "$(wc -l <<<"$before")" -eq 1 ]
+	for _ in 1 2; do
+		PORTFENCE_DIR=/shm run python "$BIND_POOL" "$BATS_TEST_TMPDIR/root" <<-'EOF'
+			from sockets import *
+			os.chroot(sys.argv[1])
+			os.chdir("/")
+			print(where(dial(8080)))
+		EOF
+		[ "${lines[-1]}" = inside ]
+		[ "$(segments)" = "$before" ]
+		fence "$BIND_POOL" "$PROBE/dial" tcp 127.0.0.1 8080
+		[ "$(segments)" = "$before" ]
+	done
+}
+
+# --- the reap -----------------------------------------------------------------------------------------
+
+@test "a reaper that is killed at it does not hold up the next call" {
+	run --separate-stderr python 20000-20003 "$PROBE/dial" <<-'EOF'
+		from sockets import *
+		kill = "strace -qq -o /dev/null -e inject=recvfrom,recvmsg,recvmmsg:signal=KILL:when=1".split()
+		took = []
+		for _ in pool():
+		    kept.append(new(UDP))
+		    kept[-1].connect(("127.0.0.1", 9))
+		while len(took) < 10:
+		    reaper = subprocess.run([*kill, sys.argv[1], "udp", "127.0.0.1", "9"], capture_output=True)
+		    before = time.monotonic()
+		    assert new(UDP).connect_ex(("127.0.0.1", 9)) == 11
+		    if reaper.returncode == -9: took.append((time.monotonic() - before) * 1000)
+		print(*map(int, took))
+		print("at once" if min(took) < 75 else "late")
+	EOF
+	echo "$output; $stderr"
+	[ "${lines[-1]}" = 'at once' ]
+}
+
+@test "a signal handler that interrupts a reap does not wait for it to end" {
+	run --separate-stderr fence 20000-20499 timeout 20 "$PROBE/interrupted" 500
+	echo "slow: $output"
+	[ "$output" -le 2 ]
+}
+
+# --- where segments are -------------------------------------------------------------------------------
+
+@test "a PORTFENCE_DIR that is too long is not replaced by another: one line, a private segment" {
+	long=$BATS_TEST_TMPDIR/$(printf '%0600d' 0)
+	for pool in "$BIND_POOL" "$LATE_POOL"; do
+		PORTFENCE_DIR=$long run --separate-stderr preload "$pool" \
+			strace -f -qq -o "$BATS_TEST_TMPDIR/calls" -e trace=%file "$PROBE/dial" tcp 127.0.0.1 8080
+		assert_ports_in "$pool" <<<"$output"
+		assert_one_line
+		run ! grep /dev/shm "$BATS_TEST_TMPDIR/calls"
+	done
+}
+
+@test "gc removes the segment of a namespace that is gone, and none in use, by whatever name" {
+	fence "$BIND_POOL" unshare --net "$PROBE/bindzero" udp 0.0.0.0
+	fence_in_background "$LATE_POOL" unshare --net /usr/bin/python3 -c 'if True:
+		from sockets import *
+		import signal
+		new(UDP).bind(("0.0.0.0", 0))
+		print("ready", flush=True)
+		signal.pause()'
+	wait_for_line '^ready$'
+	[ "$(segments | wc -l)" -eq 2 ]
+	in_use=$(segments | grep "^$(awk '$6 ~ "/shm/" { print $5; exit }' "/proc/$PID/maps") ")
+	ln -s "$PORTFENCE_DIR" "$BATS_TEST_TMPDIR/link"
+	for name in "$PORTFENCE_DIR" "$BATS_TEST_TMPDIR/link" "$PORTFENCE_DIR/../shm"; do
+		PORTFENCE_DIR=$name net "$PORTFENCE" gc
+		[ "$(segments)" = "$in_use" ]
+	done
+}
