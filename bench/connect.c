@@ -51,8 +51,9 @@ static double connect_once(int listener, const struct sockaddr_in *address)
 int main(int argc, char **argv)
 {
 	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-	int listener = socket(AF_INET, SOCK_STREAM, 0), count;
+	int listener = socket(AF_INET, SOCK_STREAM, 0), count, on = 1;
 
+	or_die(setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on), "setsockopt");
 	address.sin_port = htons((uint16_t)atoi(argc > 1 ? argv[1] : "1080"));
 	or_die(bind(listener, (struct sockaddr *)&address, sizeof address), "bind");
 	or_die(listen(listener, 16), "listen");
