@@ -24,8 +24,8 @@ command_cflags = -fPIE -U_FORTIFY_SOURCE $(if $(SAN),,-D_FORTIFY_SOURCE=2)
 test_cflags = $(cflags) -pthread
 
 hardened = -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed
-# One mapping for code and constants instead of three: it is loaded into every process.
-fence_ldflags = -shared $(hardened) -Wl,-z,noseparate-code $(if $(SAN),,-Wl,-z,defs) -Wl,--version-script=shim/exports.map
+# It is loaded into every process: one mapping for code and constants, no start files.
+fence_ldflags = -shared $(hardened) -nostartfiles -Wl,-z,noseparate-code $(if $(SAN),,-Wl,-z,defs) -Wl,--version-script=shim/exports.map
 
 core = $(patsubst %.c,$(B)/obj/%.o,$(wildcard core/*.c))
 shim = $(patsubst %.c,$(B)/obj/%.o,$(wildcard shim/*.c))

@@ -13,7 +13,7 @@ int pf_policy_from_ports(const char *text, struct pf_policy *ret_policy, char *e
 	if (result < 0)
 		return result;
 
-	memset(ret_policy, 0, sizeof *ret_policy);
+	memset(&ret_policy->pool[0], 0, sizeof ret_policy->pool[0]);
 	ret_policy->count = 1;
 	ret_policy->pool[0].ranges = ranges;
 	ret_policy->pool[0].hold_ms = PF_HOLD_MS;

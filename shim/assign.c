@@ -44,6 +44,7 @@
 #include <portfence/endpoint.h>
 #include <portfence/reap.h>
 
+#include <linux/close_range.h>
 #include <netinet/in.h>
 #include <sched.h>
 #include <string.h>
@@ -153,6 +154,7 @@ static void lease_record(struct seeker *seeker, uint16_t port, uint8_t late)
 	lease.pool = (uint8_t)(seeker->pool - seeker->segment->pool);
 	lease.stripe = (uint16_t)seeker->stripe;
 	lease.port = port;
+	lease.epoch = pf_fdmap_epoch();
 	pf_fdmap_replace(seeker->fd, seeker->ticket, lease);
 }
 
@@ -160,7 +162,7 @@ static void lease_record(struct seeker *seeker, uint16_t port, uint8_t late)
 // the caller's to give.
 static void state_record(int fd, uint64_t ticket, struct pf_fd state, uint8_t set)
 {
-	state.flags = (uint8_t)((state.flags & (PF_FD_IPV6 | PF_FD_ADDRESS)) | set);
+	state.flags = (uint8_t)((state.flags & (PF_FD_IPV6 | PF_FD_ADDRESS | PF_FD_COPIED)) | set);
 	pf_fdmap_replace(fd, ticket, state);
 }
 
@@ -168,6 +170,8 @@ static void state_record(int fd, uint64_t ticket, struct pf_fd state, uint8_t se
 static void lease_give(struct pf_fd lease)
 {
 	if (!(lease.flags & PF_FD_LEASE) || !pf_fdmap_is_own(lease))
+		return;
+	if ((lease.flags & PF_FD_COPIED) && pf_fdmap_is_held(lease))
 		return;
 	struct pf_segment *segment = pf_fence_attached();
 	if (segment && lease.pool < segment->pools)
@@ -796,6 +800,78 @@ int pf_assign_close(int fd)
 	int result = pf_real_close(fd);
 	// Whatever close says, the fd is gone (close(2), "Dealing with error returns").
 	lease_give(known);
+	return result;
+}
+
+int pf_assign_fclose(FILE *stream)
+{
+	int fd = fileno(stream);
+	if (fd < 0 || pf_fdmap_is_borrowed())
+		return pf_real_fclose(stream);
+	struct pf_fd known = pf_fdmap_forget(fd);
+	int result = pf_real_fclose(stream);
+	lease_give(known);
+	return result;
+}
+
+// ---- Copies ----------------------------------------------------------------------------------
+
+// A successful dup: the copy is known as the original is, with its lease, which goes with the last
+// of them. Returns the copy's fd.
+static int copy_record(int original, int copy)
+{
+	uint64_t ticket;
+	struct pf_fd known = pf_fdmap_get(original, &ticket);
+	if (!ticket) {
+		lease_give(pf_fdmap_forget(copy));
+		return copy;
+	}
+	known.flags |= PF_FD_COPIED;
+	// If that fails, the original changed hands: the lease is left to the reap.
+	pf_fdmap_replace(original, ticket, known);
+	lease_give(pf_fdmap_start(copy, known));
+	return copy;
+}
+
+int pf_assign_dup(int fd)
+{
+	int copy = pf_real_dup(fd);
+	return copy < 0 || pf_fdmap_is_borrowed() ? copy : copy_record(fd, copy);
+}
+
+int pf_assign_dup_from(int fd, int command, long least)
+{
+	int copy = (int)pf_sys_result(pf_real_fcntl(fd, command, least));
+	return copy < 0 || pf_fdmap_is_borrowed() ? copy : copy_record(fd, copy);
+}
+
+// dup2 and dup3: what `copy` was is closed. `flags` < 0 is dup2.
+int pf_assign_dup_to(int fd, int copy, int flags)
+{
+	if (fd == copy || pf_fdmap_is_borrowed())
+		return pf_real_dup_to(fd, copy, flags);
+	struct pf_fd closed = pf_fdmap_forget(copy);
+	int result = pf_real_dup_to(fd, copy, flags);
+	if (result < 0) {
+		// Nothing was closed. If somebody else is at this number by now, the reap will see.
+		if (closed.kind != PF_FD_UNKNOWN)
+			pf_fdmap_replace(copy, 0, closed);
+		return result;
+	}
+	lease_give(closed);
+	return copy_record(fd, copy);
+}
+
+int pf_assign_close_range(unsigned first, unsigned last, int flags)
+{
+	if (((unsigned)flags & CLOSE_RANGE_CLOEXEC) || pf_fdmap_is_borrowed())
+		return pf_real_close_range(first, last, flags);
+	pf_fdmap_mark_closing(first, last, true);
+	int result = pf_real_close_range(first, last, flags);
+	if (result < 0)
+		pf_fdmap_mark_closing(first, last, false);
+	else
+		pf_fdmap_forget_closing(first, last, lease_give);
 	return result;
 }
 

@@ -5,6 +5,7 @@
 #define PF_CALLS_H
 
 #include <errno.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 
@@ -22,6 +23,14 @@ ssize_t call_sendmsg(int fd, const struct msghdr *message, int flags) PF_CALL("s
 int call_sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags) PF_CALL("sendmmsg");
 int call_close(int fd) PF_CALL("close");
 int call_close_alias(int) PF_CALL("__close");
+int call_close_range(unsigned first, unsigned last, int flags) PF_CALL("close_range");
+void call_closefrom(int least) PF_CALL("closefrom");
+int call_dup(int fd) PF_CALL("dup");
+int call_dup2(int fd, int copy) PF_CALL("dup2");
+int call_dup3(int fd, int copy, int flags) PF_CALL("dup3");
+int call_fclose(FILE *stream) PF_CALL("fclose");
+int call_fcntl(int fd, int command, ...) PF_CALL("fcntl");
+int call_fcntl64(int fd, int command, ...) PF_CALL("fcntl64");
 int call_setns(int fd, int type) PF_CALL("setns");
 int call_unshare(int flags) PF_CALL("unshare");
 pid_t call_fork(void) PF_CALL("fork");

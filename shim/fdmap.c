@@ -66,27 +66,35 @@ bool pf_fdmap_is_borrowed(void)
 	return pf_word_get(&vforked) && pf_word_get(&process_self()->pid) != (uint64_t)getpid();
 }
 
-bool pf_fdmap_is_own(struct pf_fd lease)
+uint16_t pf_fdmap_epoch(void)
 {
 	process_self();
-	return lease.epoch == (uint16_t)pf_word_get(&epoch);
+	return (uint16_t)pf_word_get(&epoch);
 }
 
+bool pf_fdmap_is_own(struct pf_fd lease)
+{
+	return lease.epoch == pf_fdmap_epoch();
+}
+
+// port 16, stripe 16, epoch 16, pool 4, flags 9, kind 3 bits.
 static uint64_t encode(struct pf_fd fd)
 {
 	return (uint64_t)fd.port | (uint64_t)fd.stripe << 16 | (uint64_t)fd.epoch << 32 |
-		(uint64_t)fd.pool << 48 | (uint64_t)fd.flags << 56 | (uint64_t)fd.kind << 61;
+		(uint64_t)fd.pool << 48 | (uint64_t)fd.flags << 52 | (uint64_t)fd.kind << 61;
 }
 
 static struct pf_fd decode(uint64_t word)
 {
 	return (struct pf_fd){.kind = (uint8_t)(word >> 61),
-		.flags = word >> 56 & 31,
-		.pool = (uint8_t)(word >> 48),
+		.flags = (uint8_t)(word >> 52),
+		.pool = word >> 48 & 15,
 		.epoch = (uint16_t)(word >> 32),
 		.stripe = (uint16_t)(word >> 16),
 		.port = (uint16_t)word};
 }
+
+_Static_assert(PF_POOLS_MAX <= 16, "the number of a pool has 4 bits");
 
 // Returns the entry of `fd`, or NULL: not mapped yet, or past the end.
 static pf_word *entry_find(int fd)
@@ -117,17 +125,10 @@ struct pf_fd pf_fdmap_get(int fd, uint64_t *ret_ticket)
 	return decode(*ret_ticket);
 }
 
-static uint64_t stamp(struct pf_fd fd)
-{
-	process_self();
-	fd.epoch = (uint16_t)pf_word_get(&epoch);
-	return encode(fd);
-}
-
 bool pf_fdmap_replace(int fd, uint64_t ticket, struct pf_fd next)
 {
 	pf_word *entry = entry_make(fd);
-	return entry && pf_word_replace(entry, ticket, stamp(next));
+	return entry && pf_word_replace(entry, ticket, encode(next));
 }
 
 struct pf_fd pf_fdmap_forget(int fd)
@@ -139,5 +140,61 @@ struct pf_fd pf_fdmap_forget(int fd)
 struct pf_fd pf_fdmap_start(int fd, struct pf_fd next)
 {
 	pf_word *entry = entry_make(fd);
-	return decode(entry ? pf_word_exchange(entry, stamp(next)) : 0);
+	return decode(entry ? pf_word_exchange(entry, encode(next)) : 0);
+}
+
+// Returns true if both are the same lease.
+static bool is_same_lease(struct pf_fd a, struct pf_fd b)
+{
+	return (a.flags & b.flags & PF_FD_LEASE) && a.port == b.port && a.stripe == b.stripe &&
+		a.pool == b.pool && a.epoch == b.epoch;
+}
+
+bool pf_fdmap_is_held(struct pf_fd lease)
+{
+	for (int at = 0; at < CHUNKS; at++) {
+		pf_word *chunk = pf_subscribe(&chunks[at]);
+		for (int i = 0; chunk && i < CHUNK_FDS; i++)
+			if (is_same_lease(decode(pf_word_get(&chunk[i])), lease))
+				return true;
+	}
+	return false;
+}
+
+// Returns the first fd at or after `fd`, up to `last`, whose entry is mapped, and that in
+// ret_entry: NULL if there is none.
+static uint64_t entry_next(uint64_t fd, unsigned last, pf_word **ret_entry)
+{
+	for (; fd <= last && fd < CHUNKS * CHUNK_FDS; fd = (fd / CHUNK_FDS + 1) * CHUNK_FDS) {
+		*ret_entry = entry_find((int)fd);
+		if (*ret_entry)
+			return fd;
+	}
+	*ret_entry = NULL;
+	return (uint64_t)last + 1;
+}
+
+void pf_fdmap_mark_closing(unsigned first, unsigned last, bool closing)
+{
+	pf_word *entry;
+	for (uint64_t fd = entry_next(first, last, &entry); entry;
+		fd = entry_next(fd + 1, last, &entry)) {
+		uint64_t seen = pf_word_get(entry);
+		struct pf_fd known = decode(seen);
+		uint8_t flags = (uint8_t)(known.flags & ~PF_FD_CLOSING);
+		known.flags = closing ? flags | PF_FD_CLOSING : flags;
+		if (seen)
+			pf_word_replace(entry, seen, encode(known));
+	}
+}
+
+void pf_fdmap_forget_closing(unsigned first, unsigned last, void (*each)(struct pf_fd lease))
+{
+	pf_word *entry;
+	for (uint64_t fd = entry_next(first, last, &entry); entry;
+		fd = entry_next(fd + 1, last, &entry)) {
+		uint64_t seen = pf_word_get(entry);
+		if ((decode(seen).flags & PF_FD_CLOSING) && pf_word_replace(entry, seen, 0))
+			each(decode(seen));
+	}
 }

@@ -17,11 +17,13 @@ enum pf_fd_kind {
 };
 
 enum pf_fd_flags {
-	PF_FD_IPV6 = 1,    // an AF_INET6 socket
-	PF_FD_BOUND = 2,   // it has a port: there is none to take
-	PF_FD_LEASE = 4,   // that port is a lease: stripe, pool and port say which
-	PF_FD_LATE = 8,    // by the late claim: the kernel drops the port at a disconnect
-	PF_FD_ADDRESS = 16 // it has a local address (IP_BIND_ADDRESS_NO_PORT), and no port yet
+	PF_FD_IPV6 = 1,     // an AF_INET6 socket
+	PF_FD_BOUND = 2,    // it has a port: there is none to take
+	PF_FD_LEASE = 4,    // that port is a lease: stripe, pool and port say which
+	PF_FD_LATE = 8,     // by the late claim: the kernel drops the port at a disconnect
+	PF_FD_ADDRESS = 16, // it has a local address (IP_BIND_ADDRESS_NO_PORT), and no port yet
+	PF_FD_COPIED = 32,  // other fds of this process may be copies of it
+	PF_FD_CLOSING = 64, // it is in a range that is being closed
 };
 
 struct pf_fd {
@@ -30,7 +32,7 @@ struct pf_fd {
 	uint8_t pool;
 	uint16_t stripe;
 	uint16_t port;  // host byte order
-	uint16_t epoch; // of the process when it took the lease, set by pf_fdmap_replace
+	uint16_t epoch; // pf_fdmap_epoch() when the lease was taken
 };
 
 // Uses `page` (see pf_segment_wiped_page; NULL: none) to notice that this is a new process.
@@ -50,6 +52,18 @@ struct pf_fd pf_fdmap_forget(int fd);
 
 // Writes `next` whatever was there, which is returned: for a socket that was just created.
 struct pf_fd pf_fdmap_start(int fd, struct pf_fd next);
+
+// Returns the epoch of this process: a fork begins a new one, on both sides.
+uint16_t pf_fdmap_epoch(void);
+
+// Returns true if another fd of this process has the same lease.
+bool pf_fdmap_is_held(struct pf_fd lease);
+
+// Marks the leases of the fds first..last as PF_FD_CLOSING, or takes that mark away.
+void pf_fdmap_mark_closing(unsigned first, unsigned last, bool closing);
+
+// Forgets the fds first..last that have that mark, and calls `each` with what was known of each.
+void pf_fdmap_forget_closing(unsigned first, unsigned last, void (*each)(struct pf_fd lease));
 
 // Returns true if this process took the lease after its last fork: then it alone can know that
 // closing the lease's fd ends its socket, unless the map is borrowed.

@@ -18,12 +18,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-static _Atomic(enum pf_fence) fence; // PF_FENCE_UNREAD until the environment was read
-static bool quiet;
-static struct pf_policy policy;
-static char policy_error[PF_ERROR_TEXT];
-static char dir[PF_SEGMENT_PATH];
-static _Atomic(void *) segment;
+// All that a process knows of its fence, what every process needs in front: in one page of memory.
+static struct {
+	_Atomic(enum pf_fence) fence; // PF_FENCE_UNREAD until the environment was read
+	bool quiet;
+	_Atomic(void *) segment;
+	struct pf_policy policy;
+	char error[PF_ERROR_TEXT];
+	char dir[PF_SEGMENT_PATH];
+} self;
 
 // Reads the environment: the only place that does. Returns what it makes of it.
 static enum pf_fence environment_read(void)
@@ -33,15 +36,15 @@ static enum pf_fence environment_read(void)
 	const char *log = getenv("PORTFENCE_LOG");
 	const char *where = getenv("PORTFENCE_DIR");
 
-	quiet = log && !strcmp(log, "none");
+	self.quiet = log && !strcmp(log, "none");
 	if (where) {
 		// What is too long stays too long, and is said to be.
-		struct pf_text text = pf_text_in(dir, sizeof dir);
+		struct pf_text text = pf_text_in(self.dir, sizeof self.dir);
 		pf_text_add(&text, where);
 	}
 	if (!ports || (disable && !strcmp(disable, "1")))
 		return PF_FENCE_OFF;
-	if (pf_policy_from_ports(ports, &policy, policy_error) < 0)
+	if (pf_policy_from_ports(ports, &self.policy, self.error) < 0)
 		return PF_FENCE_CLOSED;
 	return PF_FENCE_ON;
 }
@@ -50,12 +53,12 @@ __attribute__((constructor)) static void start(void)
 {
 	static atomic_flag begun = ATOMIC_FLAG_INIT;
 	if (!atomic_flag_test_and_set(&begun)) {
-		atomic_store_explicit(&fence, environment_read(), memory_order_release);
+		atomic_store_explicit(&self.fence, environment_read(), memory_order_release);
 		return;
 	}
 	// Another thread is at it: some microseconds. A signal handler in the midst of it gives up.
 	for (int turns = 0; turns < 10000; turns++) {
-		if (atomic_load_explicit(&fence, memory_order_acquire) != PF_FENCE_UNREAD)
+		if (atomic_load_explicit(&self.fence, memory_order_acquire) != PF_FENCE_UNREAD)
 			return;
 		sched_yield();
 	}
@@ -63,31 +66,31 @@ __attribute__((constructor)) static void start(void)
 
 enum pf_fence pf_fence(void)
 {
-	enum pf_fence known = atomic_load_explicit(&fence, memory_order_acquire);
+	enum pf_fence known = atomic_load_explicit(&self.fence, memory_order_acquire);
 	if (known != PF_FENCE_UNREAD)
 		return known;
 	start();
-	known = atomic_load_explicit(&fence, memory_order_acquire);
+	known = atomic_load_explicit(&self.fence, memory_order_acquire);
 	return known == PF_FENCE_UNREAD ? PF_FENCE_OFF : known;
 }
 
 struct pf_segment *pf_fence_attached(void)
 {
-	return pf_subscribe(&segment);
+	return pf_subscribe(&self.segment);
 }
 
 void pf_fence_move(void)
 {
 	// The old one stays mapped: other threads may be using it.
 	pf_fdmap_fork();
-	pf_retract(&segment);
+	pf_retract(&self.segment);
 }
 
 void pf_fence_say(const char *line)
 {
 	char buffer[PF_SEGMENT_TEXT + 128];
 	struct pf_text text = pf_text_in(buffer, sizeof buffer);
-	if (quiet)
+	if (self.quiet)
 		return;
 	pf_text_add(&text, "portfence: ");
 	pf_text_add(&text, line);
@@ -103,7 +106,7 @@ int pf_fence_refuse(void)
 	if (atomic_flag_test_and_set(&said))
 		return -EACCES;
 	pf_text_add(&text, "PORTFENCE_PORTS: ");
-	pf_text_add(&text, policy_error);
+	pf_text_add(&text, self.error);
 	pf_text_add(&text, "; no port is given out");
 	pf_fence_say(line);
 	return -EACCES;
@@ -122,10 +125,11 @@ static void segment_prepare(struct pf_segment *fresh, void *arg)
 static bool segment_attach(int fd, struct pf_segment *fresh)
 {
 	char reason[PF_SEGMENT_TEXT + 64];
-	struct pf_segment_place place = {
-		.dir = dir[0] ? dir : NULL, .netns = pf_segment_netns(fd), .uid = geteuid()};
-	int result = pf_segment_attach(&policy, &place, segment_prepare, &fd, fresh, reason);
-	if (!pf_publish(&segment, fresh))
+	struct pf_segment_place place = {.dir = self.dir[0] ? self.dir : NULL,
+		.netns = pf_segment_netns(fd),
+		.uid = geteuid()};
+	int result = pf_segment_attach(&self.policy, &place, segment_prepare, &fd, fresh, reason);
+	if (!pf_publish(&self.segment, fresh))
 		return false;
 	if (result < 0) {
 		struct pf_text text = {reason, sizeof reason, strlen(reason)};
@@ -138,7 +142,7 @@ static bool segment_attach(int fd, struct pf_segment *fresh)
 struct pf_segment *pf_fence_segment(int fd)
 {
 	static struct pf_segment spare; // where even a page cannot be had
-	struct pf_segment *attached = pf_subscribe(&segment);
+	struct pf_segment *attached = pf_subscribe(&self.segment);
 	if (attached)
 		return attached;
 
@@ -151,5 +155,5 @@ struct pf_segment *pf_fence_segment(int fd)
 		pf_segment_close(fresh);
 		pf_segment_scratch_free(fresh, sizeof *fresh);
 	}
-	return pf_subscribe(&segment);
+	return pf_subscribe(&self.segment);
 }

@@ -9,8 +9,11 @@
 #include "util.h"
 
 #include <dlfcn.h>
-#include <signal.h>
 #include <stdatomic.h>
+
+#ifndef SYS_close_range
+#define SYS_close_range 436 // Linux 5.9
+#endif
 
 struct symbol {
 	const char *name;
@@ -38,6 +41,18 @@ static inline void *find(struct symbol *symbol)
 	if (!address)
 		return look_up(symbol);
 	return address == &bare ? NULL : address;
+}
+
+// The same for what no system call can stand in for. Two threads may both look it up, and find the
+// same. Returns NULL only where libc has no such function.
+static void *find_always(struct symbol *symbol)
+{
+	void *address = atomic_load_explicit(&symbol->address, memory_order_acquire);
+	if (!address) {
+		address = dlsym(RTLD_NEXT, symbol->name);
+		atomic_store_explicit(&symbol->address, address, memory_order_release);
+	}
+	return address;
 }
 
 // Defines a variable `next`, a pointer to the next definition of the function, or NULL.
@@ -100,6 +115,54 @@ int pf_real_close(int fd)
 	return (int)(next ? pf_sys_result(next(fd)) : pf_sys(SYS_close, fd));
 }
 
+int pf_real_close_range(unsigned first, unsigned last, int flags)
+{
+	NEXT(close_range, int, unsigned, unsigned, int);
+	return (int)(next ? pf_sys_result(next(first, last, flags))
+			  : pf_sys(SYS_close_range, first, last, flags));
+}
+
+int pf_real_fclose(FILE *stream)
+{
+	static struct symbol symbol = {.name = "fclose"};
+	int (*next)(FILE *) = (__extension__(int (*)(FILE *)) find_always(&symbol));
+	return next ? (int)pf_sys_result(next(stream)) : -ENOSYS;
+}
+
+int pf_real_dup(int fd)
+{
+	NEXT(dup, int, int);
+	return (int)(next ? pf_sys_result(next(fd)) : pf_sys(SYS_dup, fd));
+}
+
+static int real_dup2(int fd, int copy)
+{
+	NEXT(dup2, int, int, int);
+	// Some architectures have no such system call; where it matters, the fds differ.
+	return (int)(next ? pf_sys_result(next(fd, copy)) : pf_sys(SYS_dup3, fd, copy, 0));
+}
+
+int pf_real_dup_to(int fd, int copy, int flags)
+{
+	if (flags < 0)
+		return real_dup2(fd, copy);
+	NEXT(dup3, int, int, int, int);
+	return (int)(next ? pf_sys_result(next(fd, copy, flags))
+			  : pf_sys(SYS_dup3, fd, copy, flags));
+}
+
+int pf_real_fcntl(int fd, int command, long argument)
+{
+	NEXT(fcntl, int, int, int, ...);
+	return next ? next(fd, command, argument) : (int)syscall(SYS_fcntl, fd, command, argument);
+}
+
+int pf_real_fcntl64(int fd, int command, long argument)
+{
+	NEXT(fcntl64, int, int, int, ...);
+	return next ? next(fd, command, argument) : pf_real_fcntl(fd, command, argument);
+}
+
 int pf_real_setns(int fd, int type)
 {
 	NEXT(setns, int, int, int);
@@ -114,14 +177,15 @@ int pf_real_unshare(int flags)
 
 pid_t pf_real_fork(void)
 {
-	// Looked up each time: a bare system call instead would leave out libc's part of a fork.
-	pid_t (*next)(void) = (__extension__(pid_t(*)(void)) dlsym(RTLD_NEXT, "fork"));
-	return (pid_t)(next ? pf_sys_result(next())
-			    : pf_sys(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL));
+	// A bare system call would leave out libc's part of a fork.
+	static struct symbol symbol = {.name = "fork"};
+	pid_t (*next)(void) = (__extension__(pid_t(*)(void)) find_always(&symbol));
+	return next ? (pid_t)pf_sys_result(next()) : -ENOSYS;
 }
 
 void *pf_real_vfork(void)
 {
-	void *next = dlsym(RTLD_NEXT, "vfork");
+	static struct symbol symbol = {.name = "vfork"};
+	void *next = find_always(&symbol);
 	return next ? next : __extension__(void *) pf_real_fork;
 }

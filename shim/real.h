@@ -4,6 +4,7 @@
 #ifndef PF_REAL_H
 #define PF_REAL_H
 
+#include <stdio.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 
@@ -16,6 +17,17 @@ ssize_t pf_real_sendto(int fd, const void *data, size_t size, int flags,
 ssize_t pf_real_sendmsg(int fd, const struct msghdr *message, int flags);
 int pf_real_sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags);
 int pf_real_close(int fd);
+int pf_real_close_range(unsigned first, unsigned last, int flags);
+int pf_real_fclose(FILE *stream);
+int pf_real_dup(int fd);
+
+// dup3, or dup2 if `flags` is negative.
+int pf_real_dup_to(int fd, int copy, int flags);
+
+// These two return as fcntl(2) does, with errno: F_GETOWN has negative results.
+int pf_real_fcntl(int fd, int command, long argument);
+int pf_real_fcntl64(int fd, int command, long argument);
+
 int pf_real_setns(int fd, int type);
 int pf_real_unshare(int flags);
 pid_t pf_real_fork(void);

@@ -485,3 +485,74 @@ EAGAIN' ]
 		[ "$(segments)" = "$in_use" ]
 	done
 }
+
+# --- copies -------------------------------------------------------------------------------------
+
+# One port, used again and again within milliseconds: no reap could give it back in time.
+@test "a lease goes with the last copy, however it is made and closed" {
+	assert_python 'copies ok' 20000-20000 40000-40000 <<-'EOF'
+		from sockets import *
+		import ctypes, itertools, socket
+		libc = ctypes.CDLL(None)
+		copies = {
+		    "dup": lambda fd: libc.dup(fd),
+		    "dup2": lambda fd: libc.dup2(fd, 200),
+		    "dup3": lambda fd: libc.dup3(fd, 201, 0),
+		    "fcntl": lambda fd: libc.fcntl(fd, 0, 300),
+		    "over another": lambda fd: libc.dup2(fd, os.open("/dev/null", os.O_RDONLY)),
+		}
+		closes = {
+		    "close": lambda fd: os.close(fd),
+		    "libc's close": lambda fd: libc.close(fd),
+		    "close_range": lambda fd: libc.close_range(fd, fd, 0),
+		    "dup2 over": lambda fd: libc.close(libc.dup2(0, fd)),
+		    "dup3 over": lambda fd: libc.close(libc.dup3(0, fd, 0)),
+		    "fclose": lambda fd: libc_fclose(fd),
+		}
+		libc.fdopen.restype = ctypes.c_void_p
+		libc.fclose.argtypes = [ctypes.c_void_p]
+		def libc_fclose(fd):
+		    assert libc.fclose(libc.fdopen(fd, b"r")) == 0
+		for (how, copy), (end, close) in itertools.product(copies.items(), closes.items()):
+		    s = dial(8080)
+		    fd = copy(s.fileno())
+		    assert fd > 2, how
+		    s.close()
+		    assert refusals([lambda: dial(8080)]) == 1, (how, end, "given back too early")
+		    close(fd)
+		    s = dial(8080)
+		    assert libc.dup2(s.fileno(), s.fileno()) == s.fileno()
+		    s.close()
+		print("copies ok")
+	EOF
+}
+
+@test "closing everything gives everything back, and CLOSE_RANGE_CLOEXEC gives nothing" {
+	assert_python '20 again' 20000-20019 40000-40019 <<-'EOF'
+		from sockets import *
+		import ctypes
+		libc = ctypes.CDLL(None)
+		def fill():
+		    fds = [dial(8080).detach() for _ in range(20)]
+		    assert refusals([lambda: dial(8080)]) == 1
+		    return fds
+		fds = fill()
+		assert libc.close_range(min(fds), 0xffffffff, 4) == 0
+		assert refusals([lambda: dial(8080)]) == 1
+		assert libc.close_range(min(fds), 0xffffffff, 0) == 0
+		fds = fill()
+		libc.closefrom(min(fds))
+		print(len(fill()), "again")
+	EOF
+}
+
+@test "fcntl keeps its negative results" {
+	assert_python 'owner kept' 20000-20000 <<-'EOF'
+		from sockets import *
+		import ctypes
+		libc = ctypes.CDLL(None)
+		s, set_owner, get_owner = new(), 8, 9
+		assert libc.fcntl(s.fileno(), set_owner, -os.getpgrp()) == 0
+		print("owner", "kept" if libc.fcntl(s.fileno(), get_owner) == -os.getpgrp() else "lost")
+	EOF
+}

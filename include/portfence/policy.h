@@ -20,9 +20,9 @@ struct pf_policy_pool {
 };
 
 struct pf_policy {
-	uint32_t count; // of pools: 1..PF_POOLS_MAX
-	struct pf_policy_pool pool[PF_POOLS_MAX];
+	uint32_t count;  // of pools: 1..PF_POOLS_MAX
 	uint64_t digest; // equal policies have equal digests; it is a part of the segment's name
+	struct pf_policy_pool pool[PF_POOLS_MAX]; // what is beyond `count` is not written
 };
 
 // Makes the policy of one pool named "default" with the ports that `text` names (see

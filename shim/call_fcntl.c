@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT
+// fcntl(2): F_DUPFD and F_DUPFD_CLOEXEC copy an fd, and its lease with it; the rest passes.
+#include "assign.h"
+#include "calls.h"
+#include "real.h"
+
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdbool.h>
+
+static bool is_copy(int command)
+{
+	return command == F_DUPFD || command == F_DUPFD_CLOEXEC;
+}
+
+static int copy(int fd, int command, long least)
+{
+	int before = errno;
+	return (int)pf_call_return(pf_assign_dup_from(fd, command, least), before);
+}
+
+int call_fcntl(int fd, int command, ...)
+{
+	va_list arguments;
+	va_start(arguments, command);
+	long argument = va_arg(arguments, long);
+	va_end(arguments);
+	return is_copy(command) ? copy(fd, command, argument)
+				: pf_real_fcntl(fd, command, argument);
+}
+
+int call_fcntl64(int fd, int command, ...)
+{
+	va_list arguments;
+	va_start(arguments, command);
+	long argument = va_arg(arguments, long);
+	va_end(arguments);
+	return is_copy(command) ? copy(fd, command, argument)
+				: pf_real_fcntl64(fd, command, argument);
+}
