@@ -26,7 +26,7 @@
 // port without a socket, which the next reap gives back. A wrong fd map costs an early or a late
 // give-back, both of which the kernel's refusal or the next reap put right.
 //
-// The story leaves out: what the fd's other copies do (the reap), and calls that never come here
+// How a lease ends is told in lifetime.c. The story leaves out calls that never come here
 // (raw system calls, libc's own, io_uring); for them a late pool's sockets carry its range from the
 // start.
 #include "assign.h"
@@ -34,6 +34,7 @@
 #include "classify.h"
 #include "fdmap.h"
 #include "fence.h"
+#include "lifetime.h"
 #include "real.h"
 
 #include "atomics.h"
@@ -44,9 +45,7 @@
 #include <portfence/endpoint.h>
 #include <portfence/reap.h>
 
-#include <linux/close_range.h>
 #include <netinet/in.h>
-#include <sched.h>
 #include <string.h>
 
 // Ports that a late claim tries one by one before the kernel searches the range.
@@ -164,18 +163,6 @@ static void state_record(int fd, uint64_t ticket, struct pf_fd state, uint8_t se
 {
 	state.flags = (uint8_t)((state.flags & (PF_FD_IPV6 | PF_FD_ADDRESS | PF_FD_COPIED)) | set);
 	pf_fdmap_replace(fd, ticket, state);
-}
-
-// Gives a lease back that was taken out of the fd map, unless others may hold its socket too.
-static void lease_give(struct pf_fd lease)
-{
-	if (!(lease.flags & PF_FD_LEASE) || !pf_fdmap_is_own(lease))
-		return;
-	if ((lease.flags & PF_FD_COPIED) && pf_fdmap_is_held(lease))
-		return;
-	struct pf_segment *segment = pf_fence_attached();
-	if (segment && lease.pool < segment->pools)
-		pf_pool_give(&segment->pool[lease.pool], lease.stripe, lease.port);
 }
 
 // ---- The bind claim --------------------------------------------------------------------------
@@ -455,7 +442,7 @@ static ssize_t connect_bound(int fd, struct pf_fd lease, uint64_t ticket,
 	struct pf_fd moved = lease;
 	moved.stripe = (uint16_t)stripe;
 	if (pf_fdmap_replace(fd, ticket, moved))
-		lease_give(lease);
+		pf_lifetime_give(lease);
 	return result;
 }
 
@@ -471,7 +458,7 @@ static ssize_t connect_again(int fd, struct pf_fd lease, uint64_t ticket,
 	// This call told of the failure of the one before, or failed itself; either way the kernel
 	// has let go of the port.
 	state_record(fd, ticket, lease, 0);
-	lease_give(lease);
+	pf_lifetime_give(lease);
 	*ret_refused = result == -EADDRNOTAVAIL;
 	return result;
 }
@@ -516,7 +503,7 @@ static ssize_t disconnect(
 	ssize_t result = operation->run(operation);
 	if (result == 0 && (state.flags & PF_FD_LATE)) {
 		state_record(fd, ticket, state, 0);
-		lease_give(state);
+		pf_lifetime_give(state);
 	}
 	return result;
 }
@@ -767,7 +754,7 @@ int pf_assign_listen(int fd, int backlog)
 	return result < 0 ? result : pf_real_listen(fd, backlog);
 }
 
-// ---- Socket, close, fork, vfork --------------------------------------------------------------
+// ---- Socket ----------------------------------------------------------------------------------
 
 int pf_assign_socket(int domain, int type, int protocol)
 {
@@ -785,122 +772,6 @@ int pf_assign_socket(int domain, int type, int protocol)
 	// vfork child, with its parent's map.
 	struct pf_fd before = pf_fdmap_start(fd, state);
 	if ((before.flags & PF_FD_LEASE) && !pf_fdmap_is_borrowed())
-		lease_give(before);
+		pf_lifetime_give(before);
 	return fd;
-}
-
-int pf_assign_close(int fd)
-{
-	uint64_t ticket;
-	struct pf_fd known = pf_fdmap_get(fd, &ticket);
-	if (!ticket || ((known.flags & PF_FD_LEASE) && pf_fdmap_is_borrowed()))
-		return pf_real_close(fd);
-	// Out of the map before the close: the number may have a new owner right after it.
-	known = pf_fdmap_forget(fd);
-	int result = pf_real_close(fd);
-	// Whatever close says, the fd is gone (close(2), "Dealing with error returns").
-	lease_give(known);
-	return result;
-}
-
-int pf_assign_fclose(FILE *stream)
-{
-	int fd = fileno(stream);
-	if (fd < 0 || pf_fdmap_is_borrowed())
-		return pf_real_fclose(stream);
-	struct pf_fd known = pf_fdmap_forget(fd);
-	int result = pf_real_fclose(stream);
-	lease_give(known);
-	return result;
-}
-
-// ---- Copies ----------------------------------------------------------------------------------
-
-// A successful dup: the copy is known as the original is, with its lease, which goes with the last
-// of them. Returns the copy's fd.
-static int copy_record(int original, int copy)
-{
-	uint64_t ticket;
-	struct pf_fd known = pf_fdmap_get(original, &ticket);
-	if (!ticket) {
-		lease_give(pf_fdmap_forget(copy));
-		return copy;
-	}
-	known.flags |= PF_FD_COPIED;
-	// If that fails, the original changed hands: the lease is left to the reap.
-	pf_fdmap_replace(original, ticket, known);
-	lease_give(pf_fdmap_start(copy, known));
-	return copy;
-}
-
-int pf_assign_dup(int fd)
-{
-	int copy = pf_real_dup(fd);
-	return copy < 0 || pf_fdmap_is_borrowed() ? copy : copy_record(fd, copy);
-}
-
-int pf_assign_dup_from(int fd, int command, long least)
-{
-	int copy = (int)pf_sys_result(pf_real_fcntl(fd, command, least));
-	return copy < 0 || pf_fdmap_is_borrowed() ? copy : copy_record(fd, copy);
-}
-
-// dup2 and dup3: what `copy` was is closed. `flags` < 0 is dup2.
-int pf_assign_dup_to(int fd, int copy, int flags)
-{
-	if (fd == copy || pf_fdmap_is_borrowed())
-		return pf_real_dup_to(fd, copy, flags);
-	struct pf_fd closed = pf_fdmap_forget(copy);
-	int result = pf_real_dup_to(fd, copy, flags);
-	if (result < 0) {
-		// Nothing was closed. If somebody else is at this number by now, the reap will see.
-		if (closed.kind != PF_FD_UNKNOWN)
-			pf_fdmap_replace(copy, 0, closed);
-		return result;
-	}
-	lease_give(closed);
-	return copy_record(fd, copy);
-}
-
-int pf_assign_close_range(unsigned first, unsigned last, int flags)
-{
-	if (((unsigned)flags & CLOSE_RANGE_CLOEXEC) || pf_fdmap_is_borrowed())
-		return pf_real_close_range(first, last, flags);
-	pf_fdmap_mark_closing(first, last, true);
-	int result = pf_real_close_range(first, last, flags);
-	if (result < 0)
-		pf_fdmap_mark_closing(first, last, false);
-	else
-		pf_fdmap_forget_closing(first, last, lease_give);
-	return result;
-}
-
-pid_t pf_assign_fork(void)
-{
-	pf_fdmap_fork();
-	return pf_real_fork();
-}
-
-void *pf_assign_vfork(void)
-{
-	pf_fdmap_vfork();
-	return pf_real_vfork();
-}
-
-// ---- Network namespaces ----------------------------------------------------------------------
-
-int pf_assign_setns(int fd, int type)
-{
-	int result = pf_real_setns(fd, type);
-	if (result == 0)
-		pf_fence_move();
-	return result;
-}
-
-int pf_assign_unshare(int flags)
-{
-	int result = pf_real_unshare(flags);
-	if (result == 0 && (flags & CLONE_NEWNET))
-		pf_fence_move();
-	return result;
 }

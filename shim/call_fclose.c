@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 // fclose(3): closes inside libc, past close.
-#include "assign.h"
 #include "calls.h"
+#include "lifetime.h"
 
 int call_fclose(FILE *stream)
 {
 	int before = errno;
-	return (int)pf_call_return(pf_assign_fclose(stream), before);
+	return (int)pf_call_return(pf_lifetime_fclose(stream), before);
 }

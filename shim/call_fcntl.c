@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // fcntl(2): F_DUPFD and F_DUPFD_CLOEXEC copy an fd, and its lease with it; the rest passes.
-#include "assign.h"
 #include "calls.h"
+#include "lifetime.h"
 #include "real.h"
 
 #include <fcntl.h>
@@ -16,7 +16,7 @@ static bool is_copy(int command)
 static int copy(int fd, int command, long least)
 {
 	int before = errno;
-	return (int)pf_call_return(pf_assign_dup_from(fd, command, least), before);
+	return (int)pf_call_return(pf_lifetime_dup_from(fd, command, least), before);
 }
 
 int call_fcntl(int fd, int command, ...)
