@@ -43,7 +43,7 @@ struct cli_segment {
 };
 
 // Calls `each` for every segment in PORTFENCE_DIR; says what is wrong with those that cannot be
-// opened. Returns how many there were, or -1 with a message if the directory cannot be read.
+// opened. Returns 0, or EXIT_PORTFENCE with a message if the directory cannot be read.
 typedef void cli_segment_fn(struct cli_segment *segment, void *arg);
 int cli_segments(cli_segment_fn *each, void *arg);
 
@@ -52,9 +52,6 @@ bool cli_segment_is_ours(const char *dir, const char *name);
 
 // Returns the directory of the segments: PORTFENCE_DIR or PF_SEGMENT_DIR.
 const char *cli_segment_dir(void);
-
-// Returns the socket that a netns cookie was asked of, or -1; the caller closes it.
-int cli_socket(void);
 
 // Which process has a socket: all of /proc, read once.
 struct cli_processes;

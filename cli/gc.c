@@ -104,7 +104,7 @@ int cli_gc(int argc, char **argv)
 	int result = cli_options(argc, argv, usage, NULL);
 	if (result >= 0)
 		return result;
-	if (cli_segments(segment_reap, &failed) < 0)
+	if (cli_segments(segment_reap, &failed))
 		return EXIT_PORTFENCE;
 	result = files_remove(cli_segment_dir());
 	return result ? result : failed;

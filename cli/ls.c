@@ -115,7 +115,7 @@ int cli_ls(int argc, char **argv)
 		cli_table_add(table, "%s", heading[i]);
 	listing.processes = processes;
 	listing.table = table;
-	if (cli_segments(segment_show, &listing) < 0)
+	if (cli_segments(segment_show, &listing))
 		return EXIT_PORTFENCE;
 	cli_table_print(table);
 	return 0;

@@ -58,7 +58,7 @@ int cli_status(int argc, char **argv)
 	CLI_TABLE table = cli_table_new(sizeof heading / sizeof *heading);
 	for (size_t i = 0; i < sizeof heading / sizeof *heading; i++)
 		cli_table_add(table, "%s", heading[i]);
-	if (cli_segments(segment_show, table) < 0)
+	if (cli_segments(segment_show, table))
 		return EXIT_PORTFENCE;
 	cli_table_print(table);
 	return 0;

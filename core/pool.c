@@ -353,7 +353,9 @@ struct pf_pool_usage pf_pool_usage(const struct pf_pool *pool)
 		for (uint32_t stripe = 0; stripe < pool->stripes; stripe++) {
 			struct view one = {0, 0, 0};
 			view_add(&one, pf_pool_word(pool, stripe, i));
-			view_add(&all, pf_pool_word(pool, stripe, i));
+			all.used |= one.used;
+			all.current |= one.current;
+			all.previous |= one.previous;
 			usage.used += (uint32_t)__builtin_popcountll(one.used & mask);
 		}
 		uint64_t holding = (all.current | all.previous) & ~all.used & mask;

@@ -78,6 +78,12 @@ struct seeker {
 
 // ---- Take ------------------------------------------------------------------------------------
 
+// Returns a random number below `count`: 32 bits times it, over 2^32, are uniform enough.
+static uint32_t random_below(uint32_t count)
+{
+	return (uint32_t)((pf_random() >> 32) * count >> 32);
+}
+
 // Returns a seeker for a port in `stripe`, or, if `destination` is given and it is TCP, in that
 // destination's stripe.
 static struct seeker seeker_for(int fd, struct pf_fd state, uint64_t ticket, uint32_t stripe,
@@ -87,8 +93,7 @@ static struct seeker seeker_for(int fd, struct pf_fd state, uint64_t ticket, uin
 	seeker.segment = pf_fence_segment(fd);
 	seeker.pool = &seeker.segment->pool[0];
 	seeker.now = pf_now_ms();
-	// The high half of 64 random bits times n, over 2^32, is uniform enough over n ports.
-	seeker.start = (uint32_t)((pf_random() >> 32) * seeker.pool->ranges.ports >> 32);
+	seeker.start = random_below(seeker.pool->ranges.ports);
 	if (!destination)
 		return seeker;
 	if (state.kind == PF_FD_TCP)
@@ -218,17 +223,33 @@ static int claim_by_bind(struct seeker *seeker, struct sockaddr_storage *address
 	return -EBUSY;
 }
 
+// The same, with the stripe's exhaustion remembered: -exhausted if there is no port.
+static int claim_or_give_up(
+	struct seeker *seeker, struct sockaddr_storage *address, socklen_t length, int exhausted)
+{
+	if (seeker_is_hopeless(seeker))
+		return -exhausted;
+	int result = claim_by_bind(seeker, address, length);
+	bool nothing = result == -EAGAIN || result == -EBUSY;
+	return nothing ? seeker_give_up(seeker, result, exhausted) : result;
+}
+
+// Makes the kernel forget the peer of a socket, and the port if it chose that. Returns 0 or -errno.
+static int dissolve(int fd)
+{
+	const struct sockaddr none = {.sa_family = AF_UNSPEC};
+	return pf_real_connect(fd, &none, sizeof none);
+}
+
 // The socket turned out to be bound, past our hooks. A UDP socket that got its port from the kernel
 // (by a send without an address) can lose it again; whatever else has a port keeps it. Returns true
 // if the socket is unbound now.
 static bool unbind(const struct seeker *seeker)
 {
-	const struct sockaddr none = {.sa_family = AF_UNSPEC};
 	if (seeker->state.kind != PF_FD_UDP ||
 		pf_ranges_index(&seeker->pool->ranges, pf_classify_port(seeker->fd)) >= 0)
 		return false;
-	return pf_real_connect(seeker->fd, &none, sizeof none) == 0 &&
-		pf_classify_port(seeker->fd) == 0;
+	return dissolve(seeker->fd) == 0 && pf_classify_port(seeker->fd) == 0;
 }
 
 // The bind claim for a socket that the program did not bind. Returns 0, also if the socket turns
@@ -237,17 +258,13 @@ static int claim_unbound(struct seeker *seeker, int exhausted)
 {
 	struct sockaddr_storage address;
 	socklen_t length = address_local(seeker, &address);
-	if (seeker_is_hopeless(seeker))
-		return -exhausted;
-	int result = claim_by_bind(seeker, &address, length);
+	int result = claim_or_give_up(seeker, &address, length, exhausted);
 	if (result == -EINVAL && unbind(seeker))
-		result = claim_by_bind(seeker, &address, length);
-	if (result == -EINVAL) {
-		state_record(seeker->fd, seeker->ticket, seeker->state, PF_FD_BOUND);
-		return 0;
-	}
-	bool nothing = result == -EAGAIN || result == -EBUSY;
-	return nothing ? seeker_give_up(seeker, result, exhausted) : result;
+		result = claim_or_give_up(seeker, &address, length, exhausted);
+	if (result != -EINVAL)
+		return result;
+	state_record(seeker->fd, seeker->ticket, seeker->state, PF_FD_BOUND);
+	return 0;
 }
 
 // The kernel refused a connect from the port that we bound: somebody else is connected from it,
@@ -290,7 +307,7 @@ static void range_set_pool(int fd, const struct pf_pool *pool)
 {
 	uint32_t at = 0;
 	if (pool->ranges.count > 1)
-		at = (uint32_t)((pf_random() >> 32) * pool->ranges.count >> 32);
+		at = random_below(pool->ranges.count);
 	range_set(fd, pool->ranges.range[at].first, pool->ranges.range[at].last);
 }
 
@@ -316,12 +333,11 @@ static bool is_void(struct seeker *seeker)
 static ssize_t connect_strayed(
 	struct seeker *seeker, const struct operation *operation, ssize_t result)
 {
-	const struct sockaddr none = {.sa_family = AF_UNSPEC};
 	if (!is_void(seeker)) {
 		state_record(seeker->fd, seeker->ticket, seeker->state, PF_FD_BOUND);
 		return result;
 	}
-	if (pf_real_connect(seeker->fd, &none, sizeof none) < 0)
+	if (dissolve(seeker->fd) < 0)
 		return result;
 	return connect_by_bind(seeker, operation);
 }
@@ -678,12 +694,8 @@ static int bind_to_any(int fd, struct pf_fd state, uint64_t ticket, const struct
 		return result;
 	}
 	struct seeker seeker = seeker_for(fd, state, ticket, stripe_of_own(state), NULL);
-	if (seeker_is_hopeless(&seeker))
-		return -EADDRINUSE;
 	memcpy(&local, address, length);
-	int result = claim_by_bind(&seeker, &local, length);
-	bool nothing = result == -EAGAIN || result == -EBUSY;
-	return nothing ? seeker_give_up(&seeker, result, EADDRINUSE) : result;
+	return claim_or_give_up(&seeker, &local, length, EADDRINUSE);
 }
 
 // bind to a port of the program's choice. If it is the pool's and nobody has it, it is a lease, so
