@@ -5,6 +5,7 @@
 #define PF_CALLS_H
 
 #include <errno.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/types.h>
@@ -35,6 +36,24 @@ int call_setns(int fd, int type) PF_CALL("setns");
 int call_unshare(int flags) PF_CALL("unshare");
 pid_t call_fork(void) PF_CALL("fork");
 pid_t call_vfork(void) PF_CALL("vfork");
+int call_execve(const char *path, char *const *argv, char *const *envp) PF_CALL("execve");
+int call_execv(const char *path, char *const *argv) PF_CALL("execv");
+int call_execvp(const char *file, char *const *argv) PF_CALL("execvp");
+int call_execvpe(const char *file, char *const *argv, char *const *envp) PF_CALL("execvpe");
+int call_execl(const char *path, const char *first, ...) PF_CALL("execl");
+int call_execle(const char *path, const char *first, ...) PF_CALL("execle");
+int call_execlp(const char *file, const char *first, ...) PF_CALL("execlp");
+int call_fexecve(int fd, char *const *argv, char *const *envp) PF_CALL("fexecve");
+int call_execveat(int dir, const char *path, char *const *argv, char *const *envp, int flags)
+	PF_CALL("execveat");
+int call_posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
+	const posix_spawnattr_t *attributes, char *const *argv, char *const *envp)
+	PF_CALL("posix_spawn");
+int call_posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
+	const posix_spawnattr_t *attributes, char *const *argv, char *const *envp)
+	PF_CALL("posix_spawnp");
+int call_system(const char *command) PF_CALL("system");
+FILE *call_popen(const char *command, const char *mode) PF_CALL("popen");
 
 // Returns `result`, or -1 with errno set if it is -errno. errno was `before` when the program
 // called, and is so again after success.

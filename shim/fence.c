@@ -6,8 +6,10 @@
 // threads that attach at once both do the work, and one's result is thrown away: no lock.
 #include "fence.h"
 
-#include "atomics.h"
+#include "environment.h"
 #include "fdmap.h"
+
+#include "atomics.h"
 #include "random.h"
 #include "util.h"
 
@@ -15,7 +17,6 @@
 #include <portfence/reap.h>
 
 #include <sched.h>
-#include <stdlib.h>
 #include <string.h>
 
 // All that a process knows of its fence, what every process needs in front: in one page of memory.
@@ -25,24 +26,25 @@ static struct {
 	_Atomic(void *) segment;
 	struct pf_policy policy;
 	char error[PF_ERROR_TEXT];
-	char dir[PF_SEGMENT_PATH];
 } self;
 
-// Reads the environment: the only place that does. Returns what it makes of it.
-static enum pf_fence environment_read(void)
+// Reads the environment. Returns what it makes of it.
+static enum pf_fence policy_read(void)
 {
-	const char *ports = getenv("PORTFENCE_PORTS");
-	const char *disable = getenv("PORTFENCE_DISABLE");
-	const char *log = getenv("PORTFENCE_LOG");
-	const char *where = getenv("PORTFENCE_DIR");
+	struct pf_text error = pf_text_in(self.error, sizeof self.error);
+	bool fits = pf_environment_read();
+	const char *ports = pf_environment_get(PF_SETTING_PORTS);
+	const char *disable = pf_environment_get(PF_SETTING_DISABLE);
+	const char *log = pf_environment_get(PF_SETTING_LOG);
 
 	self.quiet = log && !strcmp(log, "none");
-	if (where) {
-		// What is too long stays too long, and is said to be.
-		struct pf_text text = pf_text_in(self.dir, sizeof self.dir);
-		pf_text_add(&text, where);
+	if (disable && !strcmp(disable, "1"))
+		return PF_FENCE_OFF;
+	if (!fits) {
+		pf_text_add(&error, "it and its kin are too long, over 8 KiB together");
+		return PF_FENCE_CLOSED;
 	}
-	if (!ports || (disable && !strcmp(disable, "1")))
+	if (!ports)
 		return PF_FENCE_OFF;
 	if (pf_policy_from_ports(ports, &self.policy, self.error) < 0)
 		return PF_FENCE_CLOSED;
@@ -53,7 +55,7 @@ __attribute__((constructor)) static void start(void)
 {
 	static atomic_flag begun = ATOMIC_FLAG_INIT;
 	if (!atomic_flag_test_and_set(&begun)) {
-		atomic_store_explicit(&self.fence, environment_read(), memory_order_release);
+		atomic_store_explicit(&self.fence, policy_read(), memory_order_release);
 		return;
 	}
 	// Another thread is at it: some microseconds. A signal handler in the midst of it gives up.
@@ -125,9 +127,9 @@ static void segment_prepare(struct pf_segment *fresh, void *arg)
 static bool segment_attach(int fd, struct pf_segment *fresh)
 {
 	char reason[PF_SEGMENT_TEXT + 64];
-	struct pf_segment_place place = {.dir = self.dir[0] ? self.dir : NULL,
-		.netns = pf_segment_netns(fd),
-		.uid = geteuid()};
+	const char *dir = pf_environment_get(PF_SETTING_DIR);
+	struct pf_segment_place place = {
+		.dir = dir && *dir ? dir : NULL, .netns = pf_segment_netns(fd), .uid = geteuid()};
 	int result = pf_segment_attach(&self.policy, &place, segment_prepare, &fd, fresh, reason);
 	if (!pf_publish(&self.segment, fresh))
 		return false;

@@ -60,6 +60,11 @@ static void *find_always(struct symbol *symbol)
 	static struct symbol symbol = {.name = #function};                                         \
 	result (*next)(__VA_ARGS__) = (__extension__(result(*)(__VA_ARGS__)) find(&symbol))
 
+// The same with find_always.
+#define NEXT_ALWAYS(function, result, ...)                                                         \
+	static struct symbol symbol = {.name = #function};                                         \
+	result (*next)(__VA_ARGS__) = (__extension__(result(*)(__VA_ARGS__)) find_always(&symbol))
+
 int pf_real_socket(int domain, int type, int protocol)
 {
 	NEXT(socket, int, int, int, int);
@@ -124,8 +129,7 @@ int pf_real_close_range(unsigned first, unsigned last, int flags)
 
 int pf_real_fclose(FILE *stream)
 {
-	static struct symbol symbol = {.name = "fclose"};
-	int (*next)(FILE *) = (__extension__(int (*)(FILE *)) find_always(&symbol));
+	NEXT_ALWAYS(fclose, int, FILE *);
 	return next ? (int)pf_sys_result(next(stream)) : -ENOSYS;
 }
 
@@ -178,8 +182,7 @@ int pf_real_unshare(int flags)
 pid_t pf_real_fork(void)
 {
 	// A bare system call would leave out libc's part of a fork.
-	static struct symbol symbol = {.name = "fork"};
-	pid_t (*next)(void) = (__extension__(pid_t(*)(void)) find_always(&symbol));
+	NEXT_ALWAYS(fork, pid_t, void);
 	return next ? (pid_t)pf_sys_result(next()) : -ENOSYS;
 }
 
@@ -188,4 +191,58 @@ void *pf_real_vfork(void)
 	static struct symbol symbol = {.name = "vfork"};
 	void *next = find_always(&symbol);
 	return next ? next : __extension__(void *) pf_real_fork;
+}
+
+int pf_real_execve(const char *path, char *const *argv, char *const *envp)
+{
+	NEXT(execve, int, const char *, char *const *, char *const *);
+	return (int)(next ? pf_sys_result(next(path, argv, envp))
+			  : pf_sys(SYS_execve, path, argv, envp));
+}
+
+int pf_real_execvpe(const char *file, char *const *argv, char *const *envp)
+{
+	NEXT_ALWAYS(execvpe, int, const char *, char *const *, char *const *);
+	return next ? (int)pf_sys_result(next(file, argv, envp)) : -ENOSYS;
+}
+
+int pf_real_fexecve(int fd, char *const *argv, char *const *envp)
+{
+	NEXT_ALWAYS(fexecve, int, int, char *const *, char *const *);
+	return next ? (int)pf_sys_result(next(fd, argv, envp)) : -ENOSYS;
+}
+
+int pf_real_execveat(int dir, const char *path, char *const *argv, char *const *envp, int flags)
+{
+	NEXT(execveat, int, int, const char *, char *const *, char *const *, int);
+	return (int)(next ? pf_sys_result(next(dir, path, argv, envp, flags))
+			  : pf_sys(SYS_execveat, dir, path, argv, envp, flags));
+}
+
+int pf_real_posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
+	const posix_spawnattr_t *attributes, char *const *argv, char *const *envp)
+{
+	NEXT_ALWAYS(posix_spawn, int, pid_t *, const char *, const posix_spawn_file_actions_t *,
+		const posix_spawnattr_t *, char *const *, char *const *);
+	return next ? next(pid, path, actions, attributes, argv, envp) : ENOSYS;
+}
+
+int pf_real_posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
+	const posix_spawnattr_t *attributes, char *const *argv, char *const *envp)
+{
+	NEXT_ALWAYS(posix_spawnp, int, pid_t *, const char *, const posix_spawn_file_actions_t *,
+		const posix_spawnattr_t *, char *const *, char *const *);
+	return next ? next(pid, file, actions, attributes, argv, envp) : ENOSYS;
+}
+
+int pf_real_system(const char *command)
+{
+	NEXT_ALWAYS(system, int, const char *);
+	return next ? next(command) : -1;
+}
+
+FILE *pf_real_popen(const char *command, const char *mode)
+{
+	NEXT_ALWAYS(popen, FILE *, const char *, const char *);
+	return next ? next(command, mode) : NULL;
 }

@@ -4,6 +4,7 @@
 #ifndef PF_REAL_H
 #define PF_REAL_H
 
+#include <spawn.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/types.h>
@@ -34,5 +35,18 @@ pid_t pf_real_fork(void);
 
 // Returns the address of the next vfork, or of fork.
 void *pf_real_vfork(void);
+
+int pf_real_execve(const char *path, char *const *argv, char *const *envp);
+int pf_real_execvpe(const char *file, char *const *argv, char *const *envp);
+int pf_real_fexecve(int fd, char *const *argv, char *const *envp);
+int pf_real_execveat(int dir, const char *path, char *const *argv, char *const *envp, int flags);
+
+// These four return exactly as the libc functions do: 0 or an error number; -1 or NULL with errno.
+int pf_real_posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
+	const posix_spawnattr_t *attributes, char *const *argv, char *const *envp);
+int pf_real_posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
+	const posix_spawnattr_t *attributes, char *const *argv, char *const *envp);
+int pf_real_system(const char *command);
+FILE *pf_real_popen(const char *command, const char *mode);
 
 #endif

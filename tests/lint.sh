@@ -70,7 +70,7 @@ layer()
 	case $1 in
 	cli/* | shim/call_*.c | shim/calls.h) echo 3 ;;
 	shim/assign.[ch] | shim/lifetime.[ch]) echo 2 ;;
-	shim/real.[ch] | shim/fdmap.[ch] | shim/classify.[ch] | shim/fence.[ch]) echo 1 ;;
+	shim/real.[ch] | shim/fdmap.[ch] | shim/classify.[ch] | shim/fence.[ch] | shim/environment.[ch]) echo 1 ;;
 	core/atomics.h | core/util.[ch] | core/random.[ch]) echo 0 ;;
 	core/*.[ch] | include/portfence/*.h) echo 1 ;;
 	esac
@@ -164,7 +164,7 @@ check_calls()
 
 	only shim/real.o 'dlv?sym' "${core[@]}" "${shim[@]}" "${cli[@]}"
 	only core/segment.o "$maps" "${core[@]}" "${shim[@]}"
-	only shim/fence.o '(secure_)?getenv' "${core[@]}" "${shim[@]}"
+	only shim/environment.o '(secure_)?getenv|(__|_)?environ|(set|put|unset|clear)env' "${core[@]}" "${shim[@]}"
 	needs "$alloc|$stdio|$files|$locks" "${core[@]}" "${shim[@]}" |
 		sed "s|^$B/obj/||; s| | calls |" | violations 'not in what is preloaded: '
 	grep -nHE '\bSYS_(mmap2?|munmap|mremap|open|openat2?|creat|memfd_create)\b' "${product[@]}" |
