@@ -81,9 +81,10 @@ enum pf_claim pf_claim_choose(const struct pf_ranges *ranges, int fd)
 	socklen_t size = sizeof range;
 	if (pf_sys(SYS_getsockopt, fd, SOL_IP, IP_LOCAL_PORT_RANGE, &range, &size) < 0)
 		return PF_CLAIM_BIND;
-	if (pf_segment_each_line(SYSCTL_RANGE, range_line, &question) < 0 || !question.late)
+	if (pf_segment_each_line(SYSCTL_RANGE, '\n', range_line, &question) < 0 || !question.late)
 		return PF_CLAIM_BIND;
-	if (pf_segment_each_line(SYSCTL_RESERVED, reserved_line, &question) < 0 || !question.late)
+	if (pf_segment_each_line(SYSCTL_RESERVED, '\n', reserved_line, &question) < 0 ||
+		!question.late)
 		return PF_CLAIM_BIND;
 	return PF_CLAIM_LATE;
 }

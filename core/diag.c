@@ -295,9 +295,9 @@ int pf_diag_each(
 		return result;
 
 	struct udp_dump dump = {ranges, count, each, arg};
-	result = pf_segment_each_line("/proc/thread-self/net/udp", udp_line, &dump);
+	result = pf_segment_each_line("/proc/thread-self/net/udp", '\n', udp_line, &dump);
 	if (result)
 		return result;
-	result = pf_segment_each_line("/proc/thread-self/net/udp6", udp_line, &dump);
+	result = pf_segment_each_line("/proc/thread-self/net/udp6", '\n', udp_line, &dump);
 	return result == -ENOENT ? 0 : result; // no IPv6 in this kernel
 }

@@ -93,7 +93,7 @@ static int open_path(const char *path, int flags)
 	return (int)pf_sys(SYS_openat, AT_FDCWD, path, flags | O_CLOEXEC | O_NOFOLLOW, 0600);
 }
 
-int pf_segment_each_line(const char *path, pf_line_fn *each, void *arg)
+int pf_segment_each_line(const char *path, char end, pf_line_fn *each, void *arg)
 {
 	int result = -ENOMEM, fd = -1;
 	size_t length = 0;
@@ -115,13 +115,13 @@ int pf_segment_each_line(const char *path, pf_line_fn *each, void *arg)
 			break;
 		}
 		length += (size_t)got;
-		char *line = buffer, *end;
-		while ((end = memchr(line, '\n', length - (size_t)(line - buffer)))) {
-			*end = 0;
-			result = each(line, (size_t)(end - line), arg);
+		char *line = buffer, *last;
+		while ((last = memchr(line, end, length - (size_t)(line - buffer)))) {
+			*last = 0;
+			result = each(line, (size_t)(last - line), arg);
 			if (result)
 				goto out;
-			line = end + 1;
+			line = last + 1;
 		}
 		length -= (size_t)(line - buffer);
 		memmove(buffer, line, length);
@@ -167,7 +167,7 @@ static int boot_id_line(char *line, size_t length, void *arg)
 static void boot_id_read(uint8_t *boot_id)
 {
 	memset(boot_id, 0, 16);
-	pf_segment_each_line("/proc/sys/kernel/random/boot_id", boot_id_line, boot_id);
+	pf_segment_each_line("/proc/sys/kernel/random/boot_id", '\n', boot_id_line, boot_id);
 }
 
 // Writes the constant part of the table's entry for pool `i` of the policy, whose stripe 0 is at

@@ -151,7 +151,7 @@ static int seeker_give_up(struct seeker *seeker, int why, int error)
 // ---- Record ----------------------------------------------------------------------------------
 
 // Writes fd -> lease. If the fd changed hands meanwhile, the port stays used until the next reap.
-static void lease_record(struct seeker *seeker, uint16_t port, uint8_t late)
+static void lease_record(struct seeker *seeker, uint16_t port, uint16_t late)
 {
 	struct pf_fd lease = seeker->state;
 	lease.flags |= PF_FD_BOUND | PF_FD_LEASE | late;
@@ -164,9 +164,9 @@ static void lease_record(struct seeker *seeker, uint16_t port, uint8_t late)
 
 // Writes that the fd has a port that is no lease (PF_FD_BOUND), or none (0). A lease that it had is
 // the caller's to give.
-static void state_record(int fd, uint64_t ticket, struct pf_fd state, uint8_t set)
+static void state_record(int fd, uint64_t ticket, struct pf_fd state, uint16_t set)
 {
-	state.flags = (uint8_t)((state.flags & (PF_FD_IPV6 | PF_FD_ADDRESS | PF_FD_COPIED)) | set);
+	state.flags = (uint16_t)((state.flags & PF_FD_LASTING) | set);
 	pf_fdmap_replace(fd, ticket, state);
 }
 
@@ -406,7 +406,7 @@ static ssize_t connect_by_search(struct seeker *seeker, const struct operation *
 	return result;
 }
 
-static ssize_t connect_late(struct seeker *seeker, const struct operation *operation)
+static ssize_t connect_late_in(struct seeker *seeker, const struct operation *operation)
 {
 	static pf_word looked;
 	int taken = 0;
@@ -434,6 +434,19 @@ static ssize_t connect_late(struct seeker *seeker, const struct operation *opera
 	if (is_time_to_look(&looked, seeker->now) && is_void(seeker))
 		return connect_by_bind(seeker, operation);
 	return taken < 0 ? seeker_give_up(seeker, taken, EADDRNOTAVAIL) : result;
+}
+
+// The same; a range that the program set itself is there again afterwards.
+static ssize_t connect_late(struct seeker *seeker, const struct operation *operation)
+{
+	uint32_t theirs = 0;
+	socklen_t size = sizeof theirs;
+	if (!(seeker->state.flags & PF_FD_RANGE))
+		return connect_late_in(seeker, operation);
+	pf_sys(SYS_getsockopt, seeker->fd, SOL_IP, IP_LOCAL_PORT_RANGE, &theirs, &size);
+	ssize_t result = connect_late_in(seeker, operation);
+	range_set(seeker->fd, (uint16_t)theirs, (uint16_t)(theirs >> 16));
+	return result;
 }
 
 // ---- Connect ---------------------------------------------------------------------------------
@@ -643,7 +656,8 @@ static ssize_t run_sendmsg(const struct operation *operation)
 ssize_t pf_assign_sendmsg(int fd, const struct msghdr *message, int flags)
 {
 	struct operation operation = {run_sendmsg, fd, flags, NULL, 0, message, 0};
-	if (is_settled(fd, flags))
+	bool connected = pf_classify_is_near(message, sizeof *message) && !message->msg_name;
+	if (connected || is_settled(fd, flags))
 		return run_sendmsg(&operation);
 	address_of_message(&operation, message);
 	return send_to(&operation);
@@ -667,15 +681,6 @@ int pf_assign_sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int fla
 
 // ---- Bind, listen ----------------------------------------------------------------------------
 
-// Returns true if the program asked for its port to be chosen at connect (ip(7)).
-static bool is_port_deferred(int fd)
-{
-	int deferred = 0;
-	socklen_t size = sizeof deferred;
-	long result = pf_sys(SYS_getsockopt, fd, SOL_IP, IP_BIND_ADDRESS_NO_PORT, &deferred, &size);
-	return result == 0 && deferred;
-}
-
 // Returns the stripe of a socket that takes its port for itself, for every destination.
 static uint32_t stripe_of_own(struct pf_fd state)
 {
@@ -687,7 +692,7 @@ static int bind_to_any(int fd, struct pf_fd state, uint64_t ticket, const struct
 	socklen_t length)
 {
 	struct sockaddr_storage local;
-	if (is_port_deferred(fd)) {
+	if (state.flags & PF_FD_DEFER) { // until connect (ip(7))
 		int result = pf_real_bind(fd, address, length);
 		if (result == 0)
 			state_record(fd, ticket, state, PF_FD_ADDRESS);
@@ -755,7 +760,7 @@ int pf_assign_listen(int fd, int backlog)
 	enum pf_fence fence = pf_fence();
 	if (fence == PF_FENCE_OFF)
 		return pf_real_listen(fd, backlog);
-	struct pf_fd state = pf_classify(fd, true, &ticket);
+	struct pf_fd state = pf_classify(fd, false, &ticket);
 	if (state.kind != PF_FD_TCP || (state.flags & PF_FD_BOUND))
 		return pf_real_listen(fd, backlog);
 	if (fence == PF_FENCE_CLOSED)

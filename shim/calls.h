@@ -34,6 +34,12 @@ int call_fcntl(int fd, int command, ...) PF_CALL("fcntl");
 int call_fcntl64(int fd, int command, ...) PF_CALL("fcntl64");
 int call_setns(int fd, int type) PF_CALL("setns");
 int call_unshare(int flags) PF_CALL("unshare");
+int call_setsockopt(int fd, int level, int name, const void *value, socklen_t length)
+	PF_CALL("setsockopt");
+int call_getsockopt(int fd, int level, int name, void *value, socklen_t *length)
+	PF_CALL("getsockopt");
+int call_chroot(const char *path) PF_CALL("chroot");
+int call_prctl(int option, ...) PF_CALL("prctl");
 pid_t call_fork(void) PF_CALL("fork");
 pid_t call_vfork(void) PF_CALL("vfork");
 int call_execve(const char *path, char *const *argv, char *const *envp) PF_CALL("execve");

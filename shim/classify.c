@@ -28,12 +28,12 @@ struct pf_fd pf_classify_new(int domain, int type, int protocol)
 	return fd;
 }
 
-// Returns an integer socket option, or -errno.
-static int option(int fd, int name)
+// Returns an integer option of a socket, or -errno.
+static int option(int fd, int level, int name)
 {
 	int value = 0;
 	socklen_t size = sizeof value;
-	long result = pf_sys(SYS_getsockopt, fd, SOL_SOCKET, name, &value, &size);
+	long result = pf_sys(SYS_getsockopt, fd, level, name, &value, &size);
 	return result < 0 ? (int)result : value;
 }
 
@@ -53,15 +53,33 @@ uint16_t pf_classify_port(int fd)
 	return local_endpoint(fd).port;
 }
 
+// Returns the address family of a socket, or -errno. -EBADF and -ENOTSOCK are the kernel's own
+// word; anything else is a sandbox that does not let us ask, or only in another way.
+static int domain_of(int fd)
+{
+	struct sockaddr_storage local;
+	socklen_t size = sizeof local;
+	int domain = option(fd, SOL_SOCKET, SO_DOMAIN);
+	if (domain >= 0 || domain == -EBADF || domain == -ENOTSOCK)
+		return domain;
+	long result = pf_sys(SYS_getsockname, fd, &local, &size);
+	return result < 0 ? (int)result : local.ss_family;
+}
+
 // Asks the kernel. Returns kind PF_FD_UNKNOWN for what is no socket.
 static struct pf_fd look(int fd)
 {
-	int domain = option(fd, SO_DOMAIN);
+	int domain = domain_of(fd);
 	if (domain < 0)
 		return (struct pf_fd){.kind = PF_FD_UNKNOWN};
 	if (domain != AF_INET && domain != AF_INET6)
 		return (struct pf_fd){.kind = PF_FD_OTHER};
-	struct pf_fd seen = pf_classify_new(domain, option(fd, SO_TYPE), option(fd, SO_PROTOCOL));
+	int type = option(fd, SOL_SOCKET, SO_TYPE), protocol = option(fd, SOL_SOCKET, SO_PROTOCOL);
+	if (type < 0) // a sandbox: TCP's way to a port, by bind there, serves everybody
+		type = SOCK_STREAM;
+	struct pf_fd seen = pf_classify_new(domain, type, protocol < 0 ? 0 : protocol);
+	if (option(fd, SOL_IP, IP_BIND_ADDRESS_NO_PORT) > 0)
+		seen.flags |= PF_FD_DEFER;
 	// A TCP socket shows the port of a connect that failed, too, which it has lost: only an
 	// attempt to bind it tells.
 	struct pf_endpoint local = local_endpoint(fd);
@@ -94,12 +112,10 @@ static bool probe(const void *address)
 	return pf_sys(SYS_rt_sigprocmask, no_such_how, address, NULL, kernel_sigset) != -EFAULT;
 }
 
-// Returns true for what lies in the page of this frame, above it: on the stack of our callers,
-// where most addresses are.
-static bool is_on_stack(uintptr_t first, uintptr_t last)
+bool pf_classify_is_near(const void *address, size_t size)
 {
-	uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
-	return first > frame && last <= (frame | 4095);
+	uintptr_t frame = (uintptr_t)__builtin_frame_address(0), first = (uintptr_t)address;
+	return first > frame && first + size >= first && first + size <= (frame | 4095);
 }
 
 bool pf_classify_readable(const void *address, size_t size)
@@ -108,7 +124,7 @@ bool pf_classify_readable(const void *address, size_t size)
 	uintptr_t first = (uintptr_t)address, last = first + size;
 	if (last < first || first < page)
 		return false;
-	if (is_on_stack(first, last))
+	if (pf_classify_is_near(address, size))
 		return true;
 	if (!probe(address))
 		return false;

@@ -23,4 +23,8 @@ uint16_t pf_classify_port(int fd);
 // too.
 bool pf_classify_readable(const void *address, size_t size);
 
+// Returns true for what lies in the page of this frame, above it: on the stack of our callers,
+// where most addresses are.
+bool pf_classify_is_near(const void *address, size_t size);
+
 #endif

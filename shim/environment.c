@@ -122,18 +122,26 @@ static bool keep_library(const char *list)
 	return true;
 }
 
+// Returns 0, or 1 if the string is ours and too long.
+static int string_read(char *string, size_t length, void *arg)
+{
+	const char *value, *list = after(string, PRELOAD, strlen(PRELOAD));
+	int setting = setting_of(string, &value);
+	(void)length, (void)arg;
+	if (list)
+		return !keep_library(list);
+	return setting >= 0 && !keep(&kept.setting[setting], string, "", 0);
+}
+
 bool pf_environment_read(void)
 {
-	bool fits = true;
-	for (char **string = environ; string && *string && fits; string++) {
-		const char *value, *list = after(*string, PRELOAD, strlen(PRELOAD));
-		int setting = setting_of(*string, &value);
-		if (list)
-			fits = keep_library(list);
-		else if (setting >= 0)
-			fits = keep(&kept.setting[setting], *string, "", 0);
-	}
-	return fits;
+	// Only before libc itself has started is there none: in the program's .preinit_array.
+	if (!environ)
+		return pf_segment_each_line("/proc/self/environ", 0, string_read, NULL) <= 0;
+	int result = 0;
+	for (char **string = environ; *string && result == 0; string++)
+		result = string_read(*string, 0, NULL);
+	return result == 0;
 }
 
 const char *pf_environment_get(enum pf_setting setting)

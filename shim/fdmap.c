@@ -2,7 +2,8 @@
 // The fd map: what this process knows of its sockets, by fd.
 //
 // One 64-bit word per fd, written by exchange or compare-and-swap only, in chunks that are mapped
-// when their first fd shows up. A fork starts a new epoch: older leases are then held by two
+// when their first fd shows up; the first chunk is static, so that a sandbox without mmap has it.
+// A fork starts a new epoch: older leases are then held by two
 // processes, neither of which can tell when the other closes them, so both leave them to the reap.
 // A child that shares our memory (vfork) is known by its pid.
 #include "fdmap.h"
@@ -17,7 +18,8 @@
 #define CHUNK_FDS 4096
 #define CHUNKS 256 // for 1,048,576 fds: fs.nr_open's default
 
-static _Atomic(void *) chunks[CHUNKS];
+static pf_word first_chunk[CHUNK_FDS];
+static _Atomic(void *) chunks[CHUNKS]; // but the first
 
 // In a page that a fork empties.
 struct process {
@@ -51,7 +53,6 @@ static struct process *process_self(void)
 
 void pf_fdmap_fork(void)
 {
-	process_self();
 	pf_word_add(&epoch, 1);
 }
 
@@ -77,17 +78,17 @@ bool pf_fdmap_is_own(struct pf_fd lease)
 	return lease.epoch == pf_fdmap_epoch();
 }
 
-// port 16, stripe 16, epoch 16, pool 4, flags 9, kind 3 bits.
+// port 16, stripe 16, epoch 16, pool 4, flags 10, kind 2 bits.
 static uint64_t encode(struct pf_fd fd)
 {
 	return (uint64_t)fd.port | (uint64_t)fd.stripe << 16 | (uint64_t)fd.epoch << 32 |
-		(uint64_t)fd.pool << 48 | (uint64_t)fd.flags << 52 | (uint64_t)fd.kind << 61;
+		(uint64_t)fd.pool << 48 | (uint64_t)fd.flags << 52 | (uint64_t)fd.kind << 62;
 }
 
 static struct pf_fd decode(uint64_t word)
 {
-	return (struct pf_fd){.kind = (uint8_t)(word >> 61),
-		.flags = (uint8_t)(word >> 52),
+	return (struct pf_fd){.kind = (uint8_t)(word >> 62),
+		.flags = (uint16_t)(word >> 52 & 1023),
 		.pool = word >> 48 & 15,
 		.epoch = (uint16_t)(word >> 32),
 		.stripe = (uint16_t)(word >> 16),
@@ -96,12 +97,18 @@ static struct pf_fd decode(uint64_t word)
 
 _Static_assert(PF_POOLS_MAX <= 16, "the number of a pool has 4 bits");
 
+// Returns a chunk, or NULL if it is not mapped yet.
+static pf_word *chunk_find(int number)
+{
+	return number ? pf_subscribe(&chunks[number]) : first_chunk;
+}
+
 // Returns the entry of `fd`, or NULL: not mapped yet, or past the end.
 static pf_word *entry_find(int fd)
 {
 	if (fd < 0 || fd >= CHUNKS * CHUNK_FDS)
 		return NULL;
-	pf_word *chunk = pf_subscribe(&chunks[fd / CHUNK_FDS]);
+	pf_word *chunk = chunk_find(fd / CHUNK_FDS);
 	return chunk ? &chunk[fd % CHUNK_FDS] : NULL;
 }
 
@@ -153,7 +160,7 @@ static bool is_same_lease(struct pf_fd a, struct pf_fd b)
 bool pf_fdmap_is_held(struct pf_fd lease)
 {
 	for (int at = 0; at < CHUNKS; at++) {
-		pf_word *chunk = pf_subscribe(&chunks[at]);
+		pf_word *chunk = chunk_find(at);
 		for (int i = 0; chunk && i < CHUNK_FDS; i++)
 			if (is_same_lease(decode(pf_word_get(&chunk[i])), lease))
 				return true;
@@ -174,6 +181,15 @@ static uint64_t entry_next(uint64_t fd, unsigned last, pf_word **ret_entry)
 	return (uint64_t)last + 1;
 }
 
+bool pf_fdmap_has(unsigned first, unsigned last)
+{
+	pf_word *entry;
+	uint64_t fd = entry_next(first, last, &entry);
+	while (entry && !pf_word_get(entry))
+		fd = entry_next(fd + 1, last, &entry);
+	return entry;
+}
+
 void pf_fdmap_mark_closing(unsigned first, unsigned last, bool closing)
 {
 	pf_word *entry;
@@ -181,7 +197,7 @@ void pf_fdmap_mark_closing(unsigned first, unsigned last, bool closing)
 		fd = entry_next(fd + 1, last, &entry)) {
 		uint64_t seen = pf_word_get(entry);
 		struct pf_fd known = decode(seen);
-		uint8_t flags = (uint8_t)(known.flags & ~PF_FD_CLOSING);
+		uint16_t flags = (uint16_t)(known.flags & ~PF_FD_CLOSING);
 		known.flags = closing ? flags | PF_FD_CLOSING : flags;
 		if (seen)
 			pf_word_replace(entry, seen, encode(known));

@@ -24,11 +24,20 @@ enum pf_fd_flags {
 	PF_FD_ADDRESS = 16, // it has a local address (IP_BIND_ADDRESS_NO_PORT), and no port yet
 	PF_FD_COPIED = 32,  // other fds of this process may be copies of it
 	PF_FD_CLOSING = 64, // it is in a range that is being closed
+	PF_FD_REUSE = 128,  // the program set SO_REUSEADDR,
+	PF_FD_RANGE = 256,  // IP_LOCAL_PORT_RANGE,
+	PF_FD_DEFER = 512,  // IP_BIND_ADDRESS_NO_PORT
+};
+
+// What remains when the socket loses its port.
+enum {
+	PF_FD_LASTING =
+		PF_FD_IPV6 | PF_FD_ADDRESS | PF_FD_COPIED | PF_FD_REUSE | PF_FD_RANGE | PF_FD_DEFER,
 };
 
 struct pf_fd {
-	uint8_t kind;  // enum pf_fd_kind
-	uint8_t flags; // enum pf_fd_flags
+	uint8_t kind;   // enum pf_fd_kind
+	uint16_t flags; // enum pf_fd_flags
 	uint8_t pool;
 	uint16_t stripe;
 	uint16_t port;  // host byte order
@@ -58,6 +67,9 @@ uint16_t pf_fdmap_epoch(void);
 
 // Returns true if another fd of this process has the same lease.
 bool pf_fdmap_is_held(struct pf_fd lease);
+
+// Returns true if anything is known of the fds first..last.
+bool pf_fdmap_has(unsigned first, unsigned last);
 
 // Marks the leases of the fds first..last as PF_FD_CLOSING, or takes that mark away.
 void pf_fdmap_mark_closing(unsigned first, unsigned last, bool closing);

@@ -18,6 +18,7 @@
 
 #include <sched.h>
 #include <string.h>
+#include <sys/socket.h>
 
 // All that a process knows of its fence, what every process needs in front: in one page of memory.
 static struct {
@@ -158,4 +159,17 @@ struct pf_segment *pf_fence_segment(int fd)
 		pf_segment_scratch_free(fresh, sizeof *fresh);
 	}
 	return pf_subscribe(&self.segment);
+}
+
+void pf_fence_prepare(void)
+{
+	if (pf_fence() != PF_FENCE_ON || pf_fence_attached())
+		return;
+	// The namespace is known by its sockets.
+	int fd = (int)pf_sys(SYS_socket, AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return;
+	pf_fence_segment(fd);
+	pf_random();
+	pf_sys(SYS_close, fd);
 }

@@ -22,6 +22,10 @@ int pf_fence_refuse(void);
 // Returns the segment of the network namespace that socket `fd` is in; the first call attaches.
 struct pf_segment *pf_fence_segment(int fd);
 
+// Attaches now, if that was not done yet: the process is about to lose sight of files, or the right
+// to some system calls.
+void pf_fence_prepare(void);
+
 // Returns the segment that pf_fence_segment attached last, or NULL.
 struct pf_segment *pf_fence_attached(void);
 

@@ -40,6 +40,14 @@ void pf_lifetime_give(struct pf_fd lease)
 		pf_pool_give(&segment->pool[lease.pool], lease.stripe, lease.port);
 }
 
+// Returns true if the map may be changed at `fd`, or has nothing there to change.
+static bool is_ours(int fd)
+{
+	uint64_t ticket;
+	pf_fdmap_get(fd, &ticket);
+	return !ticket || !pf_fdmap_is_borrowed();
+}
+
 int pf_lifetime_close(int fd)
 {
 	uint64_t ticket;
@@ -57,7 +65,7 @@ int pf_lifetime_close(int fd)
 int pf_lifetime_fclose(FILE *stream)
 {
 	int fd = fileno(stream);
-	if (fd < 0 || pf_fdmap_is_borrowed())
+	if (fd < 0 || !is_ours(fd))
 		return pf_real_fclose(stream);
 	struct pf_fd known = pf_fdmap_forget(fd);
 	int result = pf_real_fclose(stream);
@@ -87,19 +95,19 @@ static int copy_record(int original, int copy)
 int pf_lifetime_dup(int fd)
 {
 	int copy = pf_real_dup(fd);
-	return copy < 0 || pf_fdmap_is_borrowed() ? copy : copy_record(fd, copy);
+	return copy < 0 || !is_ours(fd) || !is_ours(copy) ? copy : copy_record(fd, copy);
 }
 
 int pf_lifetime_dup_from(int fd, int command, long least)
 {
 	int copy = (int)pf_sys_result(pf_real_fcntl(fd, command, least));
-	return copy < 0 || pf_fdmap_is_borrowed() ? copy : copy_record(fd, copy);
+	return copy < 0 || !is_ours(fd) || !is_ours(copy) ? copy : copy_record(fd, copy);
 }
 
 // dup2 and dup3: what `copy` was is closed. `flags` < 0 is dup2.
 int pf_lifetime_dup_to(int fd, int copy, int flags)
 {
-	if (fd == copy || pf_fdmap_is_borrowed())
+	if (fd == copy || !is_ours(fd) || !is_ours(copy))
 		return pf_real_dup_to(fd, copy, flags);
 	struct pf_fd closed = pf_fdmap_forget(copy);
 	int result = pf_real_dup_to(fd, copy, flags);
@@ -115,7 +123,8 @@ int pf_lifetime_dup_to(int fd, int copy, int flags)
 
 int pf_lifetime_close_range(unsigned first, unsigned last, int flags)
 {
-	if (((unsigned)flags & CLOSE_RANGE_CLOEXEC) || pf_fdmap_is_borrowed())
+	if (((unsigned)flags & CLOSE_RANGE_CLOEXEC) || !pf_fdmap_has(first, last) ||
+		pf_fdmap_is_borrowed())
 		return pf_real_close_range(first, last, flags);
 	pf_fdmap_mark_closing(first, last, true);
 	int result = pf_real_close_range(first, last, flags);

@@ -114,6 +114,20 @@ int pf_real_sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags
 			  : pf_sys(SYS_sendmmsg, fd, messages, count, flags));
 }
 
+int pf_real_setsockopt(int fd, int level, int name, const void *value, socklen_t length)
+{
+	NEXT(setsockopt, int, int, int, int, const void *, socklen_t);
+	return (int)(next ? pf_sys_result(next(fd, level, name, value, length))
+			  : pf_sys(SYS_setsockopt, fd, level, name, value, length));
+}
+
+int pf_real_getsockopt(int fd, int level, int name, void *value, socklen_t *length)
+{
+	NEXT(getsockopt, int, int, int, int, void *, socklen_t *);
+	return (int)(next ? pf_sys_result(next(fd, level, name, value, length))
+			  : pf_sys(SYS_getsockopt, fd, level, name, value, length));
+}
+
 int pf_real_close(int fd)
 {
 	NEXT(close, int, int);
@@ -177,6 +191,21 @@ int pf_real_unshare(int flags)
 {
 	NEXT(unshare, int, int);
 	return (int)(next ? pf_sys_result(next(flags)) : pf_sys(SYS_unshare, flags));
+}
+
+int pf_real_chroot(const char *path)
+{
+	NEXT(chroot, int, const char *);
+	return (int)(next ? pf_sys_result(next(path)) : pf_sys(SYS_chroot, path));
+}
+
+int pf_real_prctl(int option, const unsigned long argument[4])
+{
+	NEXT(prctl, int, int, ...);
+	return (int)(next ? pf_sys_result(next(
+				    option, argument[0], argument[1], argument[2], argument[3]))
+			  : pf_sys(SYS_prctl, option, argument[0], argument[1], argument[2],
+				    argument[3]));
 }
 
 pid_t pf_real_fork(void)

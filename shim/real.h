@@ -17,6 +17,8 @@ ssize_t pf_real_sendto(int fd, const void *data, size_t size, int flags,
 	const struct sockaddr *address, socklen_t length);
 ssize_t pf_real_sendmsg(int fd, const struct msghdr *message, int flags);
 int pf_real_sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags);
+int pf_real_setsockopt(int fd, int level, int name, const void *value, socklen_t length);
+int pf_real_getsockopt(int fd, int level, int name, void *value, socklen_t *length);
 int pf_real_close(int fd);
 int pf_real_close_range(unsigned first, unsigned last, int flags);
 int pf_real_fclose(FILE *stream);
@@ -31,6 +33,8 @@ int pf_real_fcntl64(int fd, int command, long argument);
 
 int pf_real_setns(int fd, int type);
 int pf_real_unshare(int flags);
+int pf_real_chroot(const char *path);
+int pf_real_prctl(int option, const unsigned long argument[4]);
 pid_t pf_real_fork(void);
 
 // Returns the address of the next vfork, or of fork.

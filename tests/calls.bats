@@ -209,7 +209,7 @@ EALREADY $port"
 	diff -u "$BATS_TEST_TMPDIR/bare" "$BATS_TEST_TMPDIR/wrapped"
 }
 
-@test "options the program sets itself read back as it set them" {
+@test "socket options are as the program set them, not as the fence did (trap 12)" {
 	assert_same_answers options
 }
 

@@ -148,3 +148,31 @@ assert_port_is_held()
 	[ "$output" = 20000 ]
 	[ -z "$stderr" ]
 }
+
+@test "a program that changes its root before its first socket shares the pool (trap 20)" {
+	for pool in "$BIND_POOL" "$LATE_POOL"; do
+		fence_in_background "$pool" python3 -uc '
+import os, socket, sys, time
+os.mkdir(sys.argv[1])
+os.chroot(sys.argv[1])
+s = socket.socket()
+s.connect(("127.0.0.1", 8080))
+print(s.getsockname()[1])
+sys.stdin.close()
+time.sleep(100)' "$BATS_TEST_TMPDIR/root.$pool"
+		wait_for_line '^[0-9]+$'
+		assert_ports_in "$pool" <"$LOG" # and no line about a private segment
+		[ "$(status_of LEASED)" -eq 1 ]
+		companion_end "$PID"
+		rm "$PORTFENCE_DIR"/*
+	done
+}
+
+@test "a program that gives up privileges to come attaches before that (trap 20)" {
+	run fence "$BIND_POOL" python3 -c '
+import ctypes, glob, os
+before = glob.glob(os.environ["PORTFENCE_DIR"] + "/*")
+ctypes.CDLL(None).prctl(38, 1, 0, 0, 0) # PR_SET_NO_NEW_PRIVS
+print(len(before), len(glob.glob(os.environ["PORTFENCE_DIR"] + "/*")))'
+	[ "$output" = '0 1' ]
+}

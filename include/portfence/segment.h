@@ -72,12 +72,12 @@ void pf_segment_scratch_free(void *scratch, size_t size);
 // the kernel (before 4.14) cannot do that.
 void *pf_segment_wiped_page(void);
 
-// Called with one line, without its newline, NUL-terminated. Returns 0 to go on.
+// Called with one line, without what ends it, NUL-terminated. Returns 0 to go on.
 typedef int pf_line_fn(char *line, size_t length, void *arg);
 
-// Calls `each` for the lines of a text file (of /proc). Returns 0, what `each` returned if that was
-// not 0, or -errno; -EMSGSIZE for a line of more than 64 KiB.
-int pf_segment_each_line(const char *path, pf_line_fn *each, void *arg);
+// Calls `each` for the lines of a text file (of /proc), each of which ends with `end`. Returns 0,
+// what `each` returned if that was not 0, or -errno; -EMSGSIZE for a line of more than 64 KiB.
+int pf_segment_each_line(const char *path, char end, pf_line_fn *each, void *arg);
 
 // Returns a short name for an errno: "ENOSPC (no space left)".
 const char *pf_segment_errno(int error);

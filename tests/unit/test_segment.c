@@ -302,15 +302,15 @@ static void files_are_read_line_by_line(void **state)
 	FILE *file = fopen(path, "w");
 	fputs("one\n\nthree\n", file);
 	fclose(file);
-	assert_int_equal(pf_segment_each_line(path, count_line, &lines), 0);
+	assert_int_equal(pf_segment_each_line(path, '\n', count_line, &lines), 0);
 	assert_int_equal(lines, 3);
-	assert_int_equal(pf_segment_each_line(path, count_line, &lines), 99);
-	assert_int_equal(pf_segment_each_line("/nowhere", count_line, &lines), -ENOENT);
+	assert_int_equal(pf_segment_each_line(path, '\n', count_line, &lines), 99);
+	assert_int_equal(pf_segment_each_line("/nowhere", '\n', count_line, &lines), -ENOENT);
 	file = fopen(path, "w");
 	for (int i = 0; i < 70000; i++)
 		fputc('x', file);
 	fclose(file);
-	assert_int_equal(pf_segment_each_line(path, count_line, &lines), -EMSGSIZE);
+	assert_int_equal(pf_segment_each_line(path, '\n', count_line, &lines), -EMSGSIZE);
 }
 
 int main(void)
