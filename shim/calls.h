@@ -38,6 +38,7 @@ int call_setsockopt(int fd, int level, int name, const void *value, socklen_t le
 	PF_CALL("setsockopt");
 int call_getsockopt(int fd, int level, int name, void *value, socklen_t *length)
 	PF_CALL("getsockopt");
+void *call_dlopen(const char *file, int flags) PF_CALL("dlopen");
 int call_chroot(const char *path) PF_CALL("chroot");
 int call_prctl(int option, ...) PF_CALL("prctl");
 pid_t call_fork(void) PF_CALL("fork");

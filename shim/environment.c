@@ -31,7 +31,7 @@ extern char **environ;
 
 static char *const nothing[] = {NULL};
 
-static const char names[PF_SETTINGS][8] = {"PORTS", "DIR", "LOG", "DISABLE"};
+static const char names[PF_SETTINGS][12] = {"PORTS", "DIR", "LOG", "DISABLE", "DEEPBIND"};
 
 // The strings end with NUL and are behind one another in `text`; 0 is none.
 static struct {

@@ -222,6 +222,12 @@ void *pf_real_vfork(void)
 	return next ? next : __extension__(void *) pf_real_fork;
 }
 
+void *pf_real_dlopen(void)
+{
+	static struct symbol symbol = {.name = "dlopen"};
+	return find_always(&symbol);
+}
+
 int pf_real_execve(const char *path, char *const *argv, char *const *envp)
 {
 	NEXT(execve, int, const char *, char *const *, char *const *);

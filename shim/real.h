@@ -40,6 +40,9 @@ pid_t pf_real_fork(void);
 // Returns the address of the next vfork, or of fork.
 void *pf_real_vfork(void);
 
+// Returns the address of the next dlopen.
+void *pf_real_dlopen(void);
+
 int pf_real_execve(const char *path, char *const *argv, char *const *envp);
 int pf_real_execvpe(const char *file, char *const *argv, char *const *envp);
 int pf_real_fexecve(int fd, char *const *argv, char *const *envp);
