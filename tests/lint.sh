@@ -200,10 +200,14 @@ check_symbols()
 	grep -lE 'PF_CALL\(|visibility\("default"\)' "${product[@]}" | grep -vx shim/calls.h |
 		violations 'exported outside shim/calls.h: '
 
-	# Weak ones (w) are the compiler's start files.
-	nm -D --undefined-only "$so" | awk '$1 == "U" { sub(/@.*/, "", $2); print $2 }' | sort -u >"$dir/imports"
+	nm -D --undefined-only --with-symbol-versions "$so" | awk '{ print $2 }' | sort -u >"$dir/versions"
+	sed 's/@.*//' "$dir/versions" | sort -u >"$dir/imports"
 	grep -v '^#' shim/imports.txt | sort -u >"$dir/allowed"
 	comm -23 "$dir/imports" "$dir/allowed" | violations 'imported, but not in shim/imports.txt: '
+	# What sorts behind the oldest glibc of docs/PORTABILITY.md is newer.
+	grep -o '[^ ]*@.*' "$dir/versions" | sed 's/@@*GLIBC_/ /' | while read -r name version; do
+		printf '%s\n' "$version" 2.17 | sort -CV || echo "$name@GLIBC_$version"
+	done | violations 'newer than glibc 2.17: '
 	rm -r "$dir"
 }
 
