@@ -7,6 +7,7 @@ libdir = $(PREFIX)/lib
 mandir = $(PREFIX)/share/man
 datadir = $(PREFIX)/share
 
+# M32=1 builds the library for 32-bit programs, too (Debian: gcc-multilib), in 32/ beside the other.
 # SAN=address|undefined|thread builds with that sanitizer, in a folder of its own.
 B = build$(SAN:%=-%)
 CFLAGS = -O2 -g
@@ -40,7 +41,7 @@ sources = $(wildcard include/portfence/*.h core/*.[ch] shim/*.[ch] cli/*.[ch] \
 jobs = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 submake = @+$(MAKE) -s --no-print-directory $(jobs)
 
-all: $(B)/libportfence.so $(B)/portfence ## build the library and the command (the default)
+all: $(B)/libportfence.so $(B)/portfence $(if $(M32),$(B)/32/libportfence.so) ## build the library and the command (the default)
 
 demo: ## show it at work: nginx, curl and Python on loopback
 	@tests/setup.sh demo
@@ -76,6 +77,8 @@ bench: ## measure against the kernel's own choice
 install: all ## install below $(DESTDIR)$(PREFIX)
 	install -D -m 755 $(B)/portfence $(DESTDIR)$(bindir)/portfence
 	install -D -m 644 $(B)/libportfence.so $(DESTDIR)$(libdir)/portfence/libportfence.so
+	$(if $(M32),install -D -m 644 $(B)/32/libportfence.so $(DESTDIR)$(libdir)/portfence/32/libportfence.so)
+	$(if $(M32),$(call classes,$(DESTDIR)$(libdir)/portfence))
 	$(foreach f,$(extras),install -D -m 644 $(subst :, $(DESTDIR),$f) &&) :
 
 uninstall: ## remove what install put there
@@ -87,13 +90,21 @@ clean: ## remove what was built
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
-	@echo 'Variables: CC CFLAGS WERROR=1 SAN=address|undefined|thread PREFIX DESTDIR T=FILE'
+	@echo 'Variables: CC CFLAGS WERROR=1 M32=1 SAN=address|undefined|thread PREFIX DESTDIR T=FILE'
 
 # FILE:PLACE of what is installed where it exists.
 extras = $(foreach f,$(wildcard docs/*.1),$f:$(mandir)/man1/$(notdir $f)) \
 	$(foreach f,$(wildcard completions/portfence.bash),$f:$(datadir)/bash-completion/completions/portfence) \
 	$(foreach f,$(wildcard completions/_portfence),$f:$(datadir)/zsh/site-functions/_portfence) \
 	$(foreach f,$(wildcard completions/portfence.fish),$f:$(datadir)/fish/vendor_completions.d/portfence.fish)
+
+# The names of $LIB in a loader, as the gcc of its distribution has them: ask it, whatever compiles.
+lib_names = $(notdir $(or $(shell $1 -print-multi-os-directory),$(error M32=1 needs $1))) \
+	$(addprefix lib/,$(shell $1 -print-multiarch))
+# Puts links to the libraries in and below folder $1 under all those names (cli/library.c).
+classes = $(foreach n,$(call lib_names,gcc -m32),$(call link,$1/32,$1/$n)) \
+	$(foreach n,$$LIB $(call lib_names,gcc),$(call link,$1,$1/$n)) :
+link = mkdir -p '$2' && ln -srf '$1/libportfence.so' '$2/' &&
 
 units: $(units)
 probes: $(probes)
@@ -102,6 +113,10 @@ programs: all units probes benches
 
 $(B)/libportfence.so: $(core) $(shim) shim/exports.map
 	$(CC) $(CFLAGS) $(sanitize) $(fence_ldflags) -o $@ $(core) $(shim) $(LDFLAGS)
+
+$(B)/32/libportfence.so: always
+	$(submake) M32= B=$(B)/32 CC='$(CC) -m32 -Wno-psabi' $@
+	@$(call classes,$(B))
 
 $(B)/portfence: $(core) $(cli)
 	$(CC) $(CFLAGS) $(sanitize) -pie $(hardened) -o $@ $^ $(LDFLAGS)

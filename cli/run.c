@@ -10,8 +10,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define LIBRARY "libportfence.so"
-
 static const char usage[] =
 	"Usage: portfence run --ports RANGES [--] PROGRAM [ARGUMENT]...\n"
 	"\n"
@@ -23,23 +21,6 @@ static const char usage[] =
 	"\n"
 	"Exit status: PROGRAM's own; 125 if portfence fails, 126 if PROGRAM cannot be run, 127 if\n"
 	"it is not found.\n";
-
-// Finds the library beside the command, else where it is installed. Returns 0, or an exit status.
-static int library_find(char path[PATH_MAX])
-{
-	ssize_t length = readlink("/proc/self/exe", path, PATH_MAX - sizeof LIBRARY);
-	if (length > 0) {
-		path[length] = 0;
-		strcpy(strrchr(path, '/') + 1, LIBRARY);
-	}
-	if (length <= 0 || access(path, R_OK) != 0)
-		snprintf(path, PATH_MAX, "%s/" LIBRARY, PF_LIBDIR);
-	if (access(path, R_OK) != 0)
-		return cli_error("%s: %s", path, strerror(errno));
-	if (strpbrk(path, " :$"))
-		return cli_error("%s: LD_PRELOAD takes no path with a blank, ':' or '$'", path);
-	return 0;
-}
 
 // Puts the library in front of what LD_PRELOAD has, unless it is there. Returns 0 or an exit
 // status.
@@ -79,7 +60,7 @@ int cli_run(int argc, char **argv)
 		{0},
 	};
 	const char *ports = getenv("PORTFENCE_PORTS");
-	char library[PATH_MAX];
+	char library[PATH_MAX], reason[CLI_LIBRARY_TEXT];
 	int option;
 
 	opterr = 0;
@@ -98,8 +79,8 @@ int cli_run(int argc, char **argv)
 		return cli_error("run: no program; see portfence run --help");
 
 	int result = ports_set(ports);
-	if (result == 0)
-		result = library_find(library);
+	if (result == 0 && cli_library_find(library, reason) < 0)
+		result = cli_error("%s", reason);
 	if (result == 0)
 		result = preload_set(library);
 	if (result)

@@ -10,7 +10,10 @@ demo="$build curl iproute2 nginx-light:nginx python3"
 check="$demo bats libcmocka-dev util-linux mount procps wget apache2-utils wrk strace valgrind hyperfine
 	redis-server redis-tools postgresql bind9-dnsutils ldnsutils dnsmasq-base vsftpd lftp
 	openssh-server openssh-client netcat-openbsd socat
-	nodejs:node default-jdk-headless:javac"
+	nodejs:node default-jdk-headless:javac
+	clang gcc-multilib musl-tools qemu-user
+	binutils-aarch64-linux-gnu libc6-dev-arm64-cross libgcc-12-dev-arm64-cross
+	binutils-s390x-linux-gnu libc6-dev-s390x-cross libgcc-12-dev-s390x-cross"
 lint="$build clang clang-format clang-tidy cppcheck shellcheck"
 
 PATH=$PATH:/usr/sbin:/sbin

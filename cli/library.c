@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT
+// Where the library is: one for each word size that was built.
+//
+//	libportfence.so       for programs of the command's own word size
+//	32/libportfence.so    for 32-bit programs
+//	NAME/libportfence.so  a link to one of them, for every NAME of $LIB in ld.so(8)
+//	$LIB/libportfence.so  a link to the first: musl has no such names
+//
+// Where only the first was built, nothing else is there, and LD_PRELOAD names it. Else a path with
+// $LIB in it gives every program its own, and every child of the other word size its own, too.
+#include "cli.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LIBRARY "libportfence.so"
+
+// Finds the library of the command's own word size: beside the command, else where it is installed.
+// Returns 0, or -errno with the last place in path.
+static int own_find(char path[PATH_MAX])
+{
+	ssize_t length = readlink("/proc/self/exe", path, PATH_MAX - sizeof LIBRARY);
+	if (length > 0) {
+		path[length] = 0;
+		strcpy(strrchr(path, '/') + 1, LIBRARY);
+		if (access(path, R_OK) == 0)
+			return 0;
+	}
+	snprintf(path, PATH_MAX, "%s/" LIBRARY, PF_LIBDIR);
+	return access(path, R_OK) == 0 ? 0 : -errno;
+}
+
+// Returns true, and its path, if the file is there in the folder of the library at `own`.
+static bool is_beside(const char *own, const char *file, char path[PATH_MAX])
+{
+	int folder = (int)(strrchr(own, '/') + 1 - own);
+	return snprintf(path, PATH_MAX, "%.*s%s", folder, own, file) < PATH_MAX &&
+		access(path, R_OK) == 0;
+}
+
+int cli_library_find(char path[PATH_MAX], char *reason)
+{
+	char own[PATH_MAX];
+	int result = own_find(own);
+	if (result < 0) {
+		snprintf(reason, CLI_LIBRARY_TEXT, "%s: %s", own, strerror(-result));
+		return result;
+	}
+	if (strpbrk(own, " :$")) {
+		snprintf(reason, CLI_LIBRARY_TEXT,
+			"%s: LD_PRELOAD takes no path with a blank, ':' or '$'", own);
+		return -EINVAL;
+	}
+	if (!is_beside(own, "$LIB/" LIBRARY, path))
+		strcpy(path, own);
+	return 0;
+}
+
+bool cli_library_at(enum cli_library library, char path[PATH_MAX])
+{
+	char own[PATH_MAX];
+	if (own_find(own) < 0)
+		return false;
+	return is_beside(own, library == CLI_LIBRARY_32 ? "32/" LIBRARY : LIBRARY, path);
+}
