@@ -33,3 +33,5 @@ int call_prctl(int option, ...)
 		pf_fence_prepare();
 	return (int)pf_call_return(pf_real_prctl(option, argument), before);
 }
+
+__typeof__(call_prctl) call_prctl_time64 __attribute__((alias("prctl")));

@@ -38,3 +38,5 @@ int call_fcntl64(int fd, int command, ...)
 	return is_copy(command) ? copy(fd, command, argument)
 				: pf_real_fcntl64(fd, command, argument);
 }
+
+__typeof__(call_fcntl) call_fcntl_time64 __attribute__((alias("fcntl64")));

@@ -21,3 +21,6 @@ int call_sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
 	int before = errno;
 	return (int)pf_call_return(pf_assign_sendmmsg(fd, messages, count, flags), before);
 }
+
+__typeof__(call_sendmsg) call_sendmsg64 __attribute__((alias("sendmsg")));
+__typeof__(call_sendmmsg) call_sendmmsg64 __attribute__((alias("sendmmsg")));

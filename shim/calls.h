@@ -62,6 +62,15 @@ int call_posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actio
 int call_system(const char *command) PF_CALL("system");
 FILE *call_popen(const char *command, const char *mode) PF_CALL("popen");
 
+// The names that glibc's headers give some of them where a program's time has more bits than the
+// machine's words.
+__typeof__(call_sendmsg) call_sendmsg64 PF_CALL("__sendmsg64");
+__typeof__(call_sendmmsg) call_sendmmsg64 PF_CALL("__sendmmsg64");
+__typeof__(call_fcntl) call_fcntl_time64 PF_CALL("__fcntl_time64");
+__typeof__(call_setsockopt) call_setsockopt64 PF_CALL("__setsockopt64");
+__typeof__(call_getsockopt) call_getsockopt64 PF_CALL("__getsockopt64");
+__typeof__(call_prctl) call_prctl_time64 PF_CALL("__prctl_time64");
+
 // Returns `result`, or -1 with errno set if it is -errno. errno was `before` when the program
 // called, and is so again after success.
 static inline ssize_t pf_call_return(ssize_t result, int before)

@@ -11,6 +11,7 @@ load test_helper
 PAIR=$B-words
 # Probes for other machines and libcs; but for 32 bit, a library of their own is beside them.
 P32=$B-words-32
+TIME64=$B-words-time64
 MUSL=$B-words-musl
 PORTFENCE=$PAIR/portfence
 
@@ -34,6 +35,7 @@ setup_file()
 	local machine b
 	build "$PAIR" gcc M32=1 all
 	build "$P32" 'gcc -m32' "$P32"/probe/{each,dial,hold,overexec}
+	build "$TIME64" 'gcc -m32 -D_TIME_BITS=64 -D_FILE_OFFSET_BITS=64' "$TIME64"/probe/{each,options}
 	# Beyond musl's own headers: the kernel's, and uthash's.
 	build "$MUSL" "musl-gcc -idirafter /usr/include -idirafter /usr/include/$(gcc -print-multiarch)" \
 		"$MUSL/libportfence.so" "$MUSL/probe/each"
@@ -149,6 +151,19 @@ emulate()
 			assert_ports_in "$pool" <<<"$output"
 		done
 		rm "$PORTFENCE_DIR"/*
+	done
+}
+
+@test "a 32-bit program with 64-bit time calls by other names, and is fenced" {
+	assert_each_fenced "$TIME64"
+	run fence "$BIND_POOL" env LD_DEBUG=bindings "$TIME64/probe/each" 127.0.0.1 8080
+	for symbol in __sendmsg64 __sendmmsg64 __fcntl_time64; do
+		grep "/each .* to .*/libportfence.so .* symbol .$symbol'" <<<"$output"
+	done
+	net "$TIME64/probe/options" >"$BATS_TEST_TMPDIR/bare"
+	for pool in "$BIND_POOL" "$LATE_POOL"; do
+		fence "$pool" "$TIME64/probe/options" >"$BATS_TEST_TMPDIR/wrapped"
+		diff -u "$BATS_TEST_TMPDIR/bare" "$BATS_TEST_TMPDIR/wrapped"
 	done
 }
 
