@@ -6,7 +6,6 @@
 #include <portfence/diag.h>
 #include <portfence/segment.h>
 
-#include <limits.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -25,15 +24,6 @@ __attribute__((format(printf, 1, 2))) int cli_error(const char *format, ...);
 // Reads the options of a subcommand that takes none but --help and, if `all` is not NULL, --all; it
 // takes no arguments. Returns -1 to go on, or the exit status.
 int cli_options(int argc, char **argv, const char *usage, bool *all);
-
-// Finds what LD_PRELOAD needs. Returns 0 with the path, in which the loader may have to put the
-// name of its library folder for $LIB, or -errno with a line in reason[CLI_LIBRARY_TEXT].
-#define CLI_LIBRARY_TEXT (PATH_MAX + 64)
-int cli_library_find(char path[PATH_MAX], char *reason);
-
-// Returns true if there is a library for such programs, and its path.
-enum cli_library { CLI_LIBRARY_OWN, CLI_LIBRARY_32 };
-bool cli_library_at(enum cli_library library, char path[PATH_MAX]);
 
 // A table of text with aligned columns, its first row the heading.
 struct cli_table;

@@ -8,9 +8,10 @@
 //
 // Where only the first was built, nothing else is there, and LD_PRELOAD names it. Else a path with
 // $LIB in it gives every program its own, and every child of the other word size its own, too.
-#include "cli.h"
+#include "preflight.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -45,11 +46,11 @@ int cli_library_find(char path[PATH_MAX], char *reason)
 	char own[PATH_MAX];
 	int result = own_find(own);
 	if (result < 0) {
-		snprintf(reason, CLI_LIBRARY_TEXT, "%s: %s", own, strerror(-result));
+		snprintf(reason, PATH_MAX + 64, "%s: %s", own, strerror(-result));
 		return result;
 	}
 	if (strpbrk(own, " :$")) {
-		snprintf(reason, CLI_LIBRARY_TEXT,
+		snprintf(reason, PATH_MAX + 64,
 			"%s: LD_PRELOAD takes no path with a blank, ':' or '$'", own);
 		return -EINVAL;
 	}
@@ -58,10 +59,25 @@ int cli_library_find(char path[PATH_MAX], char *reason)
 	return 0;
 }
 
-bool cli_library_at(enum cli_library library, char path[PATH_MAX])
+// Returns true if the library at `path` can be loaded into the program.
+static bool is_for(const char *path, const struct cli_elf *program)
+{
+	struct cli_elf library = {.width = 0};
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int result = fd < 0 ? -errno : cli_elf_read(fd, &library);
+	if (fd >= 0)
+		close(fd);
+	return result == 0 && library.width == program->width && library.order == program->order &&
+		library.machine == program->machine;
+}
+
+bool cli_library_for(const struct cli_elf *program, char path[PATH_MAX])
 {
 	char own[PATH_MAX];
 	if (own_find(own) < 0)
 		return false;
-	return is_beside(own, library == CLI_LIBRARY_32 ? "32/" LIBRARY : LIBRARY, path);
+	if (is_beside(own, "32/" LIBRARY, path) && is_for(path, program))
+		return true;
+	strcpy(path, own);
+	return is_for(path, program);
 }

@@ -13,7 +13,8 @@ check="$demo bats libcmocka-dev util-linux mount procps wget apache2-utils wrk s
 	nodejs:node default-jdk-headless:javac
 	clang gcc-multilib musl-tools qemu-user
 	binutils-aarch64-linux-gnu libc6-dev-arm64-cross libgcc-12-dev-arm64-cross
-	binutils-s390x-linux-gnu libc6-dev-s390x-cross libgcc-12-dev-s390x-cross"
+	binutils-s390x-linux-gnu libc6-dev-s390x-cross libgcc-12-dev-s390x-cross
+	golang-go:go libcap2-bin"
 lint="$build clang clang-format clang-tidy cppcheck shellcheck"
 
 PATH=$PATH:/usr/sbin:/sbin
