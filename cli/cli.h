@@ -16,7 +16,7 @@
 
 // A subcommand: argv[0] is its name. Returns the exit status.
 typedef int cli_main(int argc, char **argv);
-cli_main cli_run, cli_status, cli_ls, cli_gc, cli_version;
+cli_main cli_run, cli_status, cli_ls, cli_gc, cli_doctor, cli_version;
 
 // Writes "portfence: " and the message to stderr. Returns EXIT_PORTFENCE.
 __attribute__((format(printf, 1, 2))) int cli_error(const char *format, ...);
@@ -62,6 +62,11 @@ void cli_processes_free(struct cli_processes *processes);
 // none that this user may look into.
 const char *cli_processes_find(
 	const struct cli_processes *processes, uint64_t inode, pid_t *ret_pid);
+
+// Returns true if the process has the file mapped, whatever name it has there: who made a segment
+// maps it under a temporary one. False, too, for a process that cannot be looked into.
+struct stat;
+bool cli_process_maps(pid_t pid, const struct stat *status);
 
 // Frees at the end of a scope.
 static inline void cli_free_table(struct cli_table **table)

@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 static const char usage[] =
@@ -33,28 +32,6 @@ static void segment_reap(struct cli_segment *segment, void *arg)
 	printf("%s: %u given back\n", segment->path, reaped);
 }
 
-// Returns true if the process has the file mapped, whatever name it has there: who made a segment
-// maps it under a temporary one. False, too, for a process that cannot be looked into.
-static bool process_maps(const char *pid, const struct stat *status)
-{
-	char maps[64], line[PF_SEGMENT_PATH + 256];
-	bool found = false;
-	snprintf(maps, sizeof maps, "/proc/%.16s/maps", pid);
-	FILE *file = fopen(maps, "re");
-	if (!file)
-		return false;
-	while (!found && fgets(line, sizeof line, file)) {
-		unsigned device_major, device_minor;
-		unsigned long long inode;
-		found = sscanf(line, "%*s %*s %*s %x:%x %llu", &device_major, &device_minor,
-				&inode) == 3 &&
-			inode == status->st_ino && device_major == major(status->st_dev) &&
-			device_minor == minor(status->st_dev);
-	}
-	fclose(file);
-	return found;
-}
-
 // Returns true if some process has the file mapped.
 static bool is_attached(const char *path)
 {
@@ -67,7 +44,7 @@ static bool is_attached(const char *path)
 		for (struct dirent *entry; !found && (entry = readdir(dir));)
 			if (isdigit((unsigned char)entry->d_name[0]) &&
 				atoi(entry->d_name) != getpid())
-				found = process_maps(entry->d_name, &status);
+				found = cli_process_maps(atoi(entry->d_name), &status);
 	closedir(dir);
 	return found;
 }

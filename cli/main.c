@@ -17,6 +17,7 @@ static const struct {
 	{"status", cli_status, "show the pools: size, claim, ports leased, holding and free"},
 	{"ls", cli_ls, "list the leases: local port, peer, state, process"},
 	{"gc", cli_gc, "give back what no socket uses, remove what nobody needs"},
+	{"doctor", cli_doctor, "say what stands in the way, and the command that mends it"},
 	{"version", cli_version, "show the version"},
 };
 

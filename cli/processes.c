@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 // uthash ends the program where it finds no memory; so do we.
@@ -111,4 +113,24 @@ const char *cli_processes_find(
 		return NULL;
 	*ret_pid = owner->pid;
 	return owner->command;
+}
+
+bool cli_process_maps(pid_t pid, const struct stat *status)
+{
+	char maps[64], line[PF_SEGMENT_PATH + 256];
+	bool found = false;
+	snprintf(maps, sizeof maps, "/proc/%d/maps", (int)pid);
+	FILE *file = fopen(maps, "re");
+	if (!file)
+		return false;
+	while (!found && fgets(line, sizeof line, file)) {
+		unsigned device_major, device_minor;
+		unsigned long long inode;
+		found = sscanf(line, "%*s %*s %*s %x:%x %llu", &device_major, &device_minor,
+				&inode) == 3 &&
+			inode == status->st_ino && device_major == major(status->st_dev) &&
+			device_minor == minor(status->st_dev);
+	}
+	fclose(file);
+	return found;
 }

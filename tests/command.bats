@@ -160,7 +160,7 @@ seven" ]
 }
 
 @test "--help of the command and of each subcommand shows its usage on standard output" {
-	for subcommand in '' run ls status gc version; do
+	for subcommand in '' run ls status gc doctor version; do
 		# shellcheck disable=SC2086 # none or one
 		run -0 --separate-stderr net "$PORTFENCE" $subcommand --help
 		echo "$subcommand: $output $stderr"
