@@ -25,8 +25,7 @@ typedef unsigned char record[sizeof(Elf64_Shdr)];
 // Reads all of `size` bytes. Returns true if they are there.
 static bool read_at(const struct file *file, uint64_t offset, void *bytes, size_t size)
 {
-	return offset <= INT32_MAX * (uint64_t)COUNT_MAX &&
-		pread(file->fd, bytes, size, (off_t)offset) == (ssize_t)size;
+	return pread(file->fd, bytes, size, (off_t)offset) == (ssize_t)size;
 }
 
 // Returns a number of `size` bytes in the file's byte order.

@@ -81,10 +81,19 @@ assert_refused()
 	done
 }
 
-# Fails unless the program runs fenced and without a word, also through PATH.
+# Fails unless doctor says of the program that it can be fenced, or TEXT: assert_diagnosis PROGRAM [TEXT]
+assert_diagnosis()
+{
+	run "$DIR/portfence" doctor -- "$1"
+	echo "$output"
+	grep -E '^(ok|warn|fail) +program ' <<<"$output" | grep -F -- "${2:-can be fenced}"
+}
+
+# Fails unless the program runs fenced and without a word, as doctor says.
 assert_runs_fenced()
 {
 	for program; do
+		assert_diagnosis "$program"
 		run -0 --separate-stderr fenced "$program"
 		echo "$program: $output $stderr"
 		[ "$output" = fenced ]
@@ -230,6 +239,7 @@ assert_agrees_with_kernel()
 	printf '#!%s' "$DIR/fenced" >unended && chmod 755 unended
 	assert_runs_fenced ./good good ./blanks ./plain ./unended
 	run -0 fenced ./nothing
+	assert_diagnosis ./nothing '/bin/sh (interpreter of ./nothing)'
 	script bad "#!$DIR/static -x"
 	assert_refused ./bad "$DIR/static (interpreter of ./bad): it is linked statically"
 	assert_refused bad "$DIR/static (interpreter of "
@@ -286,6 +296,8 @@ assert_agrees_with_kernel()
 	[ "$stderr" = "$(env ./1 2>&1)" ]
 	run -125 --separate-stderr fenced ./2
 	[ "$stderr" = "$(env ./2 2>&1)" ]
+	assert_diagnosis ./1 '/usr/bin/env (interpreter of ./1) can be fenced'
+	assert_diagnosis ./2 '/usr/bin/env (interpreter of ./2) can be fenced'
 }
 
 @test "a script that runs itself is refused" {
@@ -371,6 +383,8 @@ assert_agrees_with_kernel()
 		run -126 --separate-stderr fenced "./$file"
 		assert_one_line "./$file: "
 	done
+	assert_diagnosis ./directory './directory: a directory'
+	assert_diagnosis ./pipe './pipe: no regular file'
 }
 
 @test "a program that may be executed and not read runs; its mode still tells" {
