@@ -33,6 +33,8 @@ setup_file()
 	done
 	cp "$dir/cgo" "$dir/cgo-sections"
 	strip --strip-all "$dir/cgo"
+	cp "$dir/go" "$dir/go-sectionless"
+	dd if=/dev/zero of="$dir/go-sectionless" bs=1 seek=40 count=8 conv=notrunc status=none
 }
 
 setup()
@@ -119,7 +121,7 @@ assert_runs_fenced()
 
 @test "Go programs are refused, with and without cgo, stripped or not" {
 	readelf -l "$DIR/cgo" | grep -q INTERP
-	for program in go cgo cgo-sections go-stripped; do
+	for program in go cgo cgo-sections go-stripped go-sectionless; do
 		assert_refused "$DIR/$program" "$DIR/$program: " 'own system calls' 'network namespace'
 	done
 }
