@@ -48,8 +48,8 @@ void cli_preflight(const char *program, struct cli_preflight *ret_preflight);
 // Writes "PATH (interpreter of SCRIPT)" into text[size].
 void cli_preflight_name(const struct cli_preflight *preflight, char *text, size_t size);
 
-// Finds what LD_PRELOAD needs: the library beside the command, else where it is installed. Returns 0
-// with the path, in which the loader may have to put the name of its library folder for $LIB, or
+// Finds what LD_PRELOAD needs: the library beside the command, else where it is installed. Returns
+// 0 with the path, in which the loader may have to put the name of its library folder for $LIB, or
 // -errno with a line in reason[PATH_MAX + 64].
 int cli_library_find(char path[PATH_MAX], char *reason);
 
