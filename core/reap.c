@@ -14,6 +14,10 @@
 // leaves something to give back), and a socket that is bound only keeps its port for every
 // destination.
 //
+// What a dump does not show is dead until somebody gives it back: then it may have a new owner. So
+// one reap does that at a time. `reaped_ms` names it; another begins when it has ended or taken too
+// long (its process was killed, or does not get the CPU), and who was overtaken gives nothing back.
+//
 // Who finds a stripe exhausted while somebody else reaps waits for that: some milliseconds, as long
 // as the kernel's own search of a full range takes. Nobody waits long for the dead.
 //
@@ -146,6 +150,11 @@ static void used_copy(const struct bits *bits, struct pf_layout_word *word, size
 	bits->dead[at] = pf_word_get(&word->used);
 }
 
+static void used_narrow(const struct bits *bits, struct pf_layout_word *word, size_t at)
+{
+	bits->dead[at] &= pf_word_get(&word->used);
+}
+
 // Gets scratch for the bits. Returns 0 or -ENOMEM.
 static int bits_make(struct pf_segment *segment, struct bits *bits)
 {
@@ -179,16 +188,18 @@ static bool dead_narrow(struct bits *bits)
 	return left;
 }
 
-// Gives back the dead of one pool. Returns how many there were.
-static uint32_t dead_give(const struct bits *bits, uint32_t i)
+// Gives back the dead of one pool, while nobody overtakes the reap that began at `began`. Returns
+// how many there were.
+static uint32_t dead_give(const struct bits *bits, uint32_t i, uint64_t began)
 {
+	const _Atomic(uint64_t) *last = &bits->segment->shared->reaped_ms;
 	struct pf_pool *pool = &bits->segment->pool[i];
 	uint32_t given = 0;
 	for (uint32_t stripe = 0; stripe < pool->stripes; stripe++)
 		for (uint32_t w = 0; w < pool->words; w++) {
 			uint64_t dead = bits->dead[word_at(bits, i, stripe, w)];
 			dead &= pf_pool_mask(pool, w);
-			for (; dead; dead &= dead - 1, given++)
+			for (; dead && pf_word_get(last) == began; dead &= dead - 1, given++)
 				pf_pool_give(pool, stripe,
 					pf_ranges_port(&pool->ranges,
 						w * 64 + (uint32_t)__builtin_ctzll(dead)));
@@ -197,7 +208,8 @@ static uint32_t dead_give(const struct bits *bits, uint32_t i)
 	return given;
 }
 
-int pf_reap(struct pf_segment *segment, uint32_t *ret_reaped)
+// The reap that `reaped_ms` names now. Returns as pf_reap does.
+static int reap(struct pf_segment *segment, uint64_t began, uint32_t *ret_reaped)
 {
 	struct bits bits;
 	uint32_t reaped = 0;
@@ -211,15 +223,25 @@ int pf_reap(struct pf_segment *segment, uint32_t *ret_reaped)
 		if (result < 0)
 			goto out;
 		words_each(&bits, found_use);
+		words_each(&bits, used_narrow);
 		if (!dead_narrow(&bits))
 			goto out;
 	}
 	for (uint32_t i = 0; i < segment->pools; i++)
-		reaped += dead_give(&bits, i);
+		reaped += dead_give(&bits, i, began);
 out:
 	bits_free(&bits);
 	if (result == 0)
 		*ret_reaped = reaped;
+	return result;
+}
+
+int pf_reap(struct pf_segment *segment, uint32_t *ret_reaped)
+{
+	uint64_t now = pf_now_ms();
+	pf_word_put(&segment->shared->reaped_ms, now);
+	int result = reap(segment, now, ret_reaped);
+	pf_word_put(&segment->shared->reap_done, now);
 	return result;
 }
 
@@ -239,10 +261,11 @@ int pf_reap_sometimes(struct pf_segment *segment, uint64_t now)
 {
 	uint32_t reaped;
 	uint64_t last = pf_word_get(&segment->shared->reaped_ms);
+	bool ended = pf_word_get(&segment->shared->reap_done) == last;
 	// A time in the future is no time: the segment was damaged, or the clock is another's.
-	if (now - last >= PF_REAP_INTERVAL_MS &&
+	if (now - last >= (ended ? PF_REAP_INTERVAL_MS : PF_REAP_OVERDUE_MS) &&
 		pf_word_replace(&segment->shared->reaped_ms, last, now)) {
-		int result = pf_reap(segment, &reaped);
+		int result = reap(segment, now, &reaped);
 		pf_word_put(&segment->shared->reap_done, now);
 		return result;
 	}

@@ -449,6 +449,32 @@ EAGAIN' ]
 	[ "${lines[-1]}" = 'at once' ]
 }
 
+@test "a reaper that is overtaken gives nothing back: the port has a new owner" {
+	run --separate-stderr python 20000-20000 "$PROBE/dial" "$BATS_TEST_TMPDIR/trace" <<-'EOF'
+		from sockets import *
+		import signal
+		def killed():
+		    kept.append(new(UDP))
+		    kept[0].bind(("127.0.0.1", 0))
+		    os.kill(os.getpid(), signal.SIGKILL)
+		assert in_child(killed) == signal.SIGKILL
+		# Two dumps of two families and two protocols: it is late when it has seen everything.
+		delay = "strace -qq -e inject=recvfrom:delay_exit=2000000:when=8 -o".split()
+		slow = subprocess.Popen([*delay, sys.argv[2], sys.argv[1], "udp", "127.0.0.1", "9"],
+		    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+		while not os.path.exists(sys.argv[2]) or open(sys.argv[2]).read().count("recvfrom") < 8:
+		    time.sleep(0.01)
+		owner = new(UDP)
+		while owner.connect_ex(("127.0.0.1", 9)): time.sleep(0.01)
+		assert slow.poll() is None
+		slow.wait()
+		print(port_of(owner))
+	EOF
+	echo "$output; $stderr"
+	[ "$output" = 20000 ]
+	[ "$(status_of REFUSED)" -eq 0 ]
+}
+
 @test "a signal handler that interrupts a reap does not wait for it to end" {
 	run --separate-stderr fence 20000-20499 timeout 20 "$PROBE/interrupted" 500
 	echo "slow: $output"

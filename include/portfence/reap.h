@@ -8,6 +8,9 @@
 // The shim reaps at most this often, per segment.
 #define PF_REAP_INTERVAL_MS 100
 
+// If the last reap has not ended, it was killed, or is given up for that, after this time.
+#define PF_REAP_OVERDUE_MS 400
+
 // And waits at most this long for another's: a dump of 50,000 sockets takes half of it.
 #define PF_REAP_PATIENCE_MS 40
 
