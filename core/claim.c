@@ -74,17 +74,17 @@ static int reserved_line(char *line, size_t length, void *arg)
 	return 0;
 }
 
-enum pf_claim pf_claim_choose(const struct pf_ranges *ranges, int fd)
+int pf_claim_choose(const struct pf_ranges *ranges, int fd)
 {
 	struct question question = {ranges, false};
 	uint32_t range;
 	socklen_t size = sizeof range;
-	if (pf_sys(SYS_getsockopt, fd, SOL_IP, IP_LOCAL_PORT_RANGE, &range, &size) < 0)
-		return PF_CLAIM_BIND;
-	if (pf_segment_each_line(SYSCTL_RANGE, '\n', range_line, &question) < 0 || !question.late)
-		return PF_CLAIM_BIND;
-	if (pf_segment_each_line(SYSCTL_RESERVED, '\n', reserved_line, &question) < 0 ||
-		!question.late)
-		return PF_CLAIM_BIND;
-	return PF_CLAIM_LATE;
+	int result = (int)pf_sys(SYS_getsockopt, fd, SOL_IP, IP_LOCAL_PORT_RANGE, &range, &size);
+	if (result == 0)
+		result = pf_segment_each_line(SYSCTL_RANGE, '\n', range_line, &question);
+	if (result == 0 && question.late)
+		result = pf_segment_each_line(SYSCTL_RESERVED, '\n', reserved_line, &question);
+	if (result < 0)
+		return result;
+	return question.late ? PF_CLAIM_LATE : PF_CLAIM_BIND;
 }

@@ -321,7 +321,7 @@ static bool is_under_way(ssize_t result)
 // segment is about: then the pool is a bind pool from now on.
 static bool is_void(struct seeker *seeker)
 {
-	if (pf_claim_choose(&seeker->pool->ranges, seeker->fd) == PF_CLAIM_LATE)
+	if (pf_claim_choose(&seeker->pool->ranges, seeker->fd) != PF_CLAIM_BIND)
 		return false;
 	if (seeker->segment->netns == pf_segment_netns(seeker->fd))
 		pf_pool_distrust(seeker->pool);

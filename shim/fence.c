@@ -119,8 +119,8 @@ static void segment_prepare(struct pf_segment *fresh, void *arg)
 {
 	const int *fd = arg;
 	for (uint32_t i = 0; i < fresh->pools; i++)
-		pf_word_put(&fresh->pool[i].shared->claim,
-			pf_claim_choose(&fresh->pool[i].ranges, *fd));
+		if (pf_claim_choose(&fresh->pool[i].ranges, *fd) == PF_CLAIM_LATE)
+			pf_word_put(&fresh->pool[i].shared->claim, PF_CLAIM_LATE);
 	pf_reap_learn(fresh);
 }
 

@@ -391,6 +391,18 @@ EAGAIN' ]
 	[ "$(status_of CLAIM)" = late ]
 }
 
+@test "a process that cannot see the sysctls leaves the pool's claim alone" {
+	assert_python 99 40000-40000 <<-'EOF'
+		from sockets import *
+		import resource
+		kept.append(dial(8080))
+		s = new()
+		resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+		print(s.connect_ex(("127.0.0.1", 8080)))
+	EOF
+	[ "$(status_of CLAIM)" = late ]
+}
+
 @test "a process that moves to a network namespace with another sysctl stays in its pool" {
 	assert_python inside "$LATE_POOL" <<-'EOF'
 		from sockets import *

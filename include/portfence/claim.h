@@ -15,8 +15,9 @@
 
 // Returns PF_CLAIM_LATE if the kernel honours IP_LOCAL_PORT_RANGE for every one of these ports: it
 // knows the option (tried on socket `fd`), and all lie inside net.ipv4.ip_local_port_range and none
-// in net.ipv4.ip_local_reserved_ports. Else, and where /proc does not tell, PF_CLAIM_BIND.
-enum pf_claim pf_claim_choose(const struct pf_ranges *ranges, int fd);
+// in net.ipv4.ip_local_reserved_ports. Else PF_CLAIM_BIND; -errno if this process cannot tell (no
+// option, no /proc, no fd left), which is nothing to decide for others.
+int pf_claim_choose(const struct pf_ranges *ranges, int fd);
 
 // Reads a line of ip_local_port_range ("32768\t60999"). Returns 0 or -EINVAL.
 int pf_claim_parse_range(const char *line, size_t length, struct pf_range *ret_range);
