@@ -46,6 +46,7 @@
 #include <portfence/reap.h>
 
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
 
 // Ports that a late claim tries one by one before the kernel searches the range.
@@ -492,10 +493,31 @@ static ssize_t connect_again(int fd, struct pf_fd lease, uint64_t ticket,
 	return result;
 }
 
+// Returns true if a socket that is free to connect would, from the port that we gave it for an
+// earlier connect, reach itself.
+static bool is_own_port(int fd, struct pf_fd lease, const struct pf_endpoint *destination)
+{
+	uint8_t tcp_state = 0; // tcp_info begins with it
+	socklen_t size = sizeof tcp_state;
+	if (!(lease.flags & PF_FD_LEASE) || lease.stripe < PF_STRIPE_TCP ||
+		lease.port != destination->port || !pf_endpoint_is_loopback(destination))
+		return false;
+	return pf_sys(SYS_getsockopt, fd, IPPROTO_TCP, TCP_INFO, &tcp_state, &size) == 0 &&
+		tcp_state == TCP_CLOSE;
+}
+
 // A connect, or a first send that connects, on a TCP socket. Returns as the operation does.
 static ssize_t tcp_connect(int fd, struct pf_fd state, uint64_t ticket,
 	const struct pf_endpoint *destination, const struct operation *operation)
 {
+	bool own = is_own_port(fd, state, destination);
+	if (own && !(state.flags & PF_FD_LATE))
+		return -EADDRNOTAVAIL; // bound for good
+	if (own) {
+		state_record(fd, ticket, state, 0);
+		pf_lifetime_give(state);
+		state = pf_classify(fd, false, &ticket);
+	}
 	if ((state.flags & PF_FD_BOUND) && (state.flags & PF_FD_LATE)) {
 		bool refused;
 		ssize_t result = connect_again(fd, state, ticket, operation, &refused);

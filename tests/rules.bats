@@ -255,6 +255,20 @@ segments()
 	done
 }
 
+@test "a socket that was refused does not meet itself on the port it had" {
+	assert_python '0 connected to themselves' 20000-20003 40000-40003 <<-'EOF'
+		from sockets import *
+		met = 0
+		for _ in range(20):
+		    s = new()
+		    assert s.connect_ex(("127.0.0.1", 9)) == 111
+		    port = port_of(s)
+		    if s.connect_ex(("127.0.0.1", port)) == 0: met += 1
+		    s.close()
+		print(met, "connected to themselves")
+	EOF
+}
+
 # --- errors ---------------------------------------------------------------------------------------
 
 @test "a pool held by others altogether: the kernel's errors, and soon" {
