@@ -196,6 +196,43 @@ static void address_set_port(struct sockaddr_storage *address, uint16_t port)
 	memcpy((char *)address + offsetof(struct sockaddr_in, sin_port), &port, sizeof port);
 }
 
+// Sets an option to `value` if it is not `value`. Returns true if it was not.
+static bool option_turn(int fd, int name, int value)
+{
+	int now = value;
+	socklen_t size = sizeof now;
+	if (pf_sys(SYS_getsockopt, fd, SOL_SOCKET, name, &now, &size) < 0 || !now == !value)
+		return false;
+	return pf_sys(SYS_setsockopt, fd, SOL_SOCKET, name, &value, sizeof value) == 0;
+}
+
+// The options with which the kernel lets sockets share a port, as far as a port of our choice is
+// not to be shared.
+struct sharing {
+	bool address, port;
+};
+
+// Takes them from a socket that wants a port for itself: so the kernel, too, refuses it one that
+// another has, of which the segment may not know. TCP keeps SO_REUSEADDR, which is about TIME_WAIT.
+static struct sharing sharing_stop(const struct seeker *seeker)
+{
+	struct sharing sharing = {false, false};
+	if (seeker->stripe < PF_STRIPE_TCP)
+		sharing.port = option_turn(seeker->fd, SO_REUSEPORT, 0);
+	if (seeker->stripe == PF_STRIPE_UDP)
+		sharing.address = option_turn(seeker->fd, SO_REUSEADDR, 0);
+	return sharing;
+}
+
+// Gives them back: who joins on purpose, by an explicit port, may.
+static void sharing_resume(const struct seeker *seeker, struct sharing sharing)
+{
+	if (sharing.port)
+		option_turn(seeker->fd, SO_REUSEPORT, 1);
+	if (sharing.address)
+		option_turn(seeker->fd, SO_REUSEADDR, 1);
+}
+
 // Binds the socket to a port of its stripe, and records the lease. Returns 0; -EAGAIN if there is
 // no port; or what bind(2) says of the socket or the address, -errno: then nothing is taken.
 static int claim_by_bind(struct seeker *seeker, struct sockaddr_storage *address, socklen_t length)
@@ -230,7 +267,9 @@ static int claim_or_give_up(
 {
 	if (seeker_is_hopeless(seeker))
 		return -exhausted;
+	struct sharing sharing = sharing_stop(seeker);
 	int result = claim_by_bind(seeker, address, length);
+	sharing_resume(seeker, sharing);
 	bool nothing = result == -EAGAIN || result == -EBUSY;
 	return nothing ? seeker_give_up(seeker, result, exhausted) : result;
 }

@@ -269,6 +269,28 @@ segments()
 	EOF
 }
 
+@test "a port whose lease ended early is not shared: SO_REUSEADDR, SO_REUSEPORT" {
+	for kind in UDP,SO_REUSEADDR UDP,SO_REUSEPORT TCP,SO_REUSEPORT; do
+		assert_python 'True 98' 20000-20000 40000-40000 <<-EOF
+			from sockets import *
+			kind, option = ${kind/,/, socket.}
+			def bound():
+			    s = new(kind, option)
+			    s.bind(("127.0.0.1", 0))
+			    return s
+			s = bound()
+			box, post = socket.socketpair(socket.AF_UNIX, UDP)
+			socket.send_fds(post, [b"x"], [s.fileno()])
+			copy = socket.recv_fds(box, 1, 1)[1][0]
+			print(s.getsockopt(socket.SOL_SOCKET, option) != 0, end=" ")
+			s.close()
+			try: print(port_of(bound()))
+			except OSError as e: print(e.errno)
+		EOF
+		rm "$PORTFENCE_DIR"/*
+	done
+}
+
 # --- errors ---------------------------------------------------------------------------------------
 
 @test "a pool held by others altogether: the kernel's errors, and soon" {
