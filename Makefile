@@ -34,8 +34,9 @@ cli = $(patsubst %.c,$(B)/obj/%.o,$(wildcard cli/*.c))
 units = $(patsubst tests/%.c,$(B)/%,$(wildcard tests/unit/test_*.c))
 probes = $(patsubst tests/%.c,$(B)/%,$(wildcard tests/probe/*.c))
 benches = $(patsubst %.c,$(B)/%,$(wildcard bench/*.c))
+stresses = $(B)/stress/driver $(B)/stress/worker $(B)/stress/fill
 sources = $(wildcard include/portfence/*.h core/*.[ch] shim/*.[ch] cli/*.[ch] \
-	tests/unit/*.[ch] tests/probe/*.[ch] bench/*.[ch])
+	tests/unit/*.[ch] tests/probe/*.[ch] tests/stress/*.[ch] bench/*.[ch])
 
 # As many jobs as processors where a verb builds, unless -j was given.
 jobs = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
@@ -74,6 +75,11 @@ bench: ## measure against the kernel's own choice
 	$(submake) all benches
 	@B=$(B) /usr/bin/python3 bench/compare.py
 
+stress: ## kill processes in the fence at random (TIME=SECONDS SEED=N ROUND=N)
+	@tests/setup.sh check
+	$(submake) programs
+	@B=$(B) tests/stress/run.sh $(or $(TIME),16) '$(SEED)' $(ROUND)
+
 install: all ## install below $(DESTDIR)$(PREFIX)
 	install -D -m 755 $(B)/portfence $(DESTDIR)$(bindir)/portfence
 	install -D -m 644 $(B)/libportfence.so $(DESTDIR)$(libdir)/portfence/libportfence.so
@@ -109,7 +115,7 @@ link = mkdir -p '$2' && ln -srf '$1/libportfence.so' '$2/' &&
 units: $(units)
 probes: $(probes)
 benches: $(benches)
-programs: all units probes benches
+programs: all units probes benches $(stresses)
 
 $(B)/libportfence.so: $(core) $(shim) shim/exports.map
 	$(CC) $(CFLAGS) $(sanitize) $(fence_ldflags) -o $@ $(core) $(shim) $(LDFLAGS)
@@ -140,6 +146,14 @@ $(B)/bench/%: bench/%.c $(B)/flags
 	@mkdir -p $(@D)
 	$(CC) $(test_cflags) $(werror) -o $@ $< $(LDFLAGS)
 
+$(B)/stress/driver: tests/stress/driver.c tests/stress/watch.c
+$(B)/stress/worker: tests/stress/worker.c tests/stress/traffic.c
+$(B)/stress/fill: tests/stress/fill.c
+$(stresses): tests/stress/stress.h tests/stress/watch.h tests/stress/traffic.h $(B)/flags
+	@mkdir -p $(@D)
+	$(CC) $(filter-out -MMD -MP,$(test_cflags)) $(werror) -o $@ $(filter %.c,$^) \
+		$(if $(filter %/driver,$@),-lmnl) $(LDFLAGS)
+
 # Changes when the compiler or its flags do, and with it every object. -Werror does not count.
 $(B)/flags: always
 	@mkdir -p $(@D)
@@ -148,5 +162,5 @@ $(B)/flags: always
 -include $(wildcard $(B)/obj/*/*.d $(B)/unit/*.d $(B)/probe/*.d $(B)/bench/*.d)
 
 .DELETE_ON_ERROR:
-.PHONY: all demo check check-unit check-bats lint fmt bench install uninstall clean help units \
+.PHONY: all demo check check-unit check-bats lint fmt bench stress install uninstall clean help units \
 	probes benches programs always

@@ -9,7 +9,7 @@ B=${B:-build}
 shopt -s nullglob
 export LC_ALL=C
 product=(include/portfence/*.h core/*.[ch] shim/*.[ch] cli/*.[ch])
-code=("${product[@]}" tests/unit/*.[ch] tests/probe/*.[ch] bench/*.[ch])
+code=("${product[@]}" tests/unit/*.[ch] tests/probe/*.[ch] tests/stress/*.[ch] bench/*.[ch])
 units=(core/*.c shim/*.c cli/*.c)
 report=$(mktemp)
 trap 'rm "$report"' EXIT
@@ -58,7 +58,7 @@ check_cppcheck()
 
 check_shell()
 {
-	shellcheck -x tests/*.sh tests/*.bats tests/*.bash .ci/run completions/*.bash bench/*.sh ||
+	shellcheck -x tests/*.sh tests/stress/*.sh tests/*.bats tests/*.bash .ci/run completions/*.bash bench/*.sh ||
 		violation 'shellcheck'
 }
 
