@@ -33,10 +33,11 @@ shim = $(patsubst %.c,$(B)/obj/%.o,$(wildcard shim/*.c))
 cli = $(patsubst %.c,$(B)/obj/%.o,$(wildcard cli/*.c))
 units = $(patsubst tests/%.c,$(B)/%,$(wildcard tests/unit/test_*.c))
 probes = $(patsubst tests/%.c,$(B)/%,$(wildcard tests/probe/*.c))
+preloads = $(patsubst tests/%.c,$(B)/%.so,$(wildcard tests/preload/*.c))
 benches = $(patsubst %.c,$(B)/%,$(wildcard bench/*.c))
 stresses = $(B)/stress/driver $(B)/stress/worker $(B)/stress/fill
 sources = $(wildcard include/portfence/*.h core/*.[ch] shim/*.[ch] cli/*.[ch] \
-	tests/unit/*.[ch] tests/probe/*.[ch] tests/stress/*.[ch] bench/*.[ch])
+	tests/*/*.[ch] bench/*.[ch])
 
 # As many jobs as processors where a verb builds, unless -j was given.
 jobs = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
@@ -59,7 +60,7 @@ check-unit: ## run the unit tests only
 	@B=$(B) tests/run.sh unit $(T)
 
 check-bats: ## run the bats tests only
-	$(submake) all probes
+	$(submake) all probes preloads
 	@B=$(B) tests/run.sh bats $(T)
 
 lint: ## formatting, static analysis, layer and symbol rules
@@ -114,8 +115,9 @@ link = mkdir -p '$2' && ln -srf '$1/libportfence.so' '$2/' &&
 
 units: $(units)
 probes: $(probes)
+preloads: $(preloads)
 benches: $(benches)
-programs: all units probes benches $(stresses)
+programs: all units probes preloads benches $(stresses)
 
 $(B)/libportfence.so: $(core) $(shim) shim/exports.map
 	$(CC) $(CFLAGS) $(sanitize) $(fence_ldflags) -o $@ $(core) $(shim) $(LDFLAGS)
@@ -142,6 +144,10 @@ $(B)/probe/%: tests/probe/%.c $(B)/flags
 	@mkdir -p $(@D)
 	$(CC) $(test_cflags) $(werror) -o $@ $< $(LDFLAGS)
 
+$(B)/preload/%.so: tests/preload/%.c $(B)/flags
+	@mkdir -p $(@D)
+	$(CC) $(test_cflags) $(werror) -fPIC -shared -o $@ $< $(LDFLAGS)
+
 $(B)/bench/%: bench/%.c $(B)/flags
 	@mkdir -p $(@D)
 	$(CC) $(test_cflags) $(werror) -o $@ $< $(LDFLAGS)
@@ -159,8 +165,8 @@ $(B)/flags: always
 	@mkdir -p $(@D)
 	@echo '$(CC) $(cflags) $(LDFLAGS)' | cmp -s - $@ || echo '$(CC) $(cflags) $(LDFLAGS)' >$@
 
--include $(wildcard $(B)/obj/*/*.d $(B)/unit/*.d $(B)/probe/*.d $(B)/bench/*.d)
+-include $(wildcard $(B)/obj/*/*.d $(B)/unit/*.d $(B)/probe/*.d $(B)/preload/*.d $(B)/bench/*.d)
 
 .DELETE_ON_ERROR:
 .PHONY: all demo check check-unit check-bats lint fmt bench stress install uninstall clean help units \
-	probes benches programs always
+	probes preloads benches programs always

@@ -7,19 +7,30 @@
 #include <fcntl.h>
 #include <linux/netlink.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
+// Public names of libc without a declaration.
+int __close(int fd);
+int __connect(int fd, const struct sockaddr *address, socklen_t length);
+
+// An errno that nothing sets: what succeeds must leave it.
+#define UNTOUCHED 4321
 
 #define SHOW(what, call)                                                                           \
 	do {                                                                                       \
-		errno = 0;                                                                         \
+		errno = UNTOUCHED;                                                                 \
 		long show_result = (long)(call);                                                   \
-		printf("%s: %ld %s\n", what, show_result, errno ? strerrorname_np(errno) : "-");   \
+		const char *show_name = errno == UNTOUCHED ? "-" : strerrorname_np(errno);         \
+		printf("%s: %ld %s\n", what, show_result, show_name ? show_name : "0");            \
 	} while (0)
 
 static struct sockaddr_in at = {.sin_family = AF_INET};
@@ -278,6 +289,43 @@ static void answer_descriptors(void)
 	SHOW("close_range bad flag", close_range(7, 9, 0x100));
 	SHOW("close -1", close(-1));
 	SHOW("still connected", connect(fd, to("127.0.0.1", open_port), four));
+	SHOW("F_DUPFD by fcntl64", fcntl64(fd, F_DUPFD, 500));
+	SHOW("F_GETFL by fcntl64", fcntl64(fd, F_GETFL));
+	SHOW("dup3", dup3(fd, 501, O_CLOEXEC));
+	SHOW("dup3 bad flags", dup3(fd, 501, -1));
+	SHOW("close by its other name", __close(501));
+	SHOW("connect by its other name", __connect(fd, to("127.0.0.1", open_port), four));
+	SHOW("fclose", fclose(fdopen(500, "r")));
+	SHOW("closefrom", (closefrom(400), 0));
+}
+
+// Waits for a child, if there is one. Returns `pid`, or 1 for any child.
+static int reap(int pid)
+{
+	if (pid > 0)
+		waitpid(pid, NULL, 0);
+	return pid > 0 ? 1 : pid;
+}
+
+// New processes and other namespaces.
+static void answer_processes(void)
+{
+	struct rlimit none = {0, 0};
+	int pid, own = open("/proc/self/ns/net", O_RDONLY);
+
+	fflush(stdout);
+	SHOW("fork", (pid = fork()) ? reap(pid) : (_exit(0), 0));
+	SHOW("vfork", (pid = vfork()) ? reap(pid) : (_exit(0), 0));
+	SHOW("unshare", unshare(CLONE_FILES));
+	SHOW("unshare nothing known", unshare(1));
+	SHOW("setns", setns(own, CLONE_NEWNET));
+	SHOW("setns another kind", setns(own, CLONE_NEWUTS));
+	SHOW("setns bad", setns(-1, 0));
+	setrlimit(RLIMIT_NOFILE, &none);
+	SHOW("socket over the limit", tcp());
+	SHOW("dup over the limit", dup(own));
+	SHOW("dup2 over the limit", dup2(own, 300));
+	SHOW("F_DUPFD over the limit", fcntl(own, F_DUPFD, 0));
 }
 
 int main(int argc, char **argv)
@@ -291,5 +339,6 @@ int main(int argc, char **argv)
 	answer_order();
 	answer_sends();
 	answer_descriptors();
+	answer_processes();
 	return 0;
 }
