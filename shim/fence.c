@@ -17,6 +17,7 @@
 #include <portfence/reap.h>
 
 #include <sched.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -89,6 +90,22 @@ void pf_fence_move(void)
 	pf_retract(&self.segment);
 }
 
+// Writes to standard error what fits there, and takes back the signal that the kernel sends where
+// nothing does: a program that would not have written must not die of it.
+static void write_without_signal(const char *text, size_t length)
+{
+	const uint64_t mask = 1ull << (SIGPIPE - 1) | 1ull << (SIGXFSZ - 1);
+	const struct timespec now = {0, 0};
+	uint64_t before, pending = mask;
+	bool blocked = !pf_sys(SYS_rt_sigprocmask, SIG_BLOCK, &mask, &before, sizeof mask);
+	pf_sys(SYS_rt_sigpending, &pending, sizeof pending);
+	long result = pf_sys(SYS_write, STDERR_FILENO, text, length);
+	if ((result == -EPIPE || result == -EFBIG) && !(pending & mask))
+		pf_sys(SYS_rt_sigtimedwait, &mask, NULL, &now, sizeof mask);
+	if (blocked)
+		pf_sys(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, sizeof before);
+}
+
 void pf_fence_say(const char *line)
 {
 	char buffer[PF_SEGMENT_TEXT + 128];
@@ -98,7 +115,7 @@ void pf_fence_say(const char *line)
 	pf_text_add(&text, "portfence: ");
 	pf_text_add(&text, line);
 	pf_text_add(&text, "\n");
-	pf_sys(SYS_write, STDERR_FILENO, text.buffer, text.length);
+	write_without_signal(text.buffer, text.length);
 }
 
 int pf_fence_refuse(void)

@@ -9,7 +9,7 @@ build='gcc libc6-dev make uthash-dev'
 demo="$build curl iproute2 nginx-light:nginx python3"
 check="$demo bats libcmocka-dev libmnl-dev util-linux mount procps wget apache2-utils wrk strace valgrind hyperfine
 	redis-server redis-tools postgresql bind9-dnsutils ldnsutils dnsmasq-base vsftpd lftp
-	openssh-server openssh-client netcat-openbsd socat
+	openssh-server openssh-client netcat-openbsd socat xxd
 	nodejs:node default-jdk-headless:javac
 	clang gcc-multilib musl-tools qemu-user
 	binutils-aarch64-linux-gnu libc6-dev-arm64-cross libgcc-12-dev-arm64-cross
