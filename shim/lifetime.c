@@ -123,8 +123,9 @@ int pf_lifetime_dup_to(int fd, int copy, int flags)
 
 int pf_lifetime_close_range(unsigned first, unsigned last, int flags)
 {
-	if (((unsigned)flags & CLOSE_RANGE_CLOEXEC) || !pf_fdmap_has(first, last) ||
-		pf_fdmap_is_borrowed())
+	// With CLOSE_RANGE_UNSHARE, the process's other threads have them still.
+	const unsigned keeps = CLOSE_RANGE_CLOEXEC | CLOSE_RANGE_UNSHARE;
+	if (((unsigned)flags & keeps) || !pf_fdmap_has(first, last) || pf_fdmap_is_borrowed())
 		return pf_real_close_range(first, last, flags);
 	pf_fdmap_mark_closing(first, last, true);
 	int result = pf_real_close_range(first, last, flags);
