@@ -848,8 +848,8 @@ int pf_assign_socket(int domain, int type, int protocol)
 	}
 	// A lease that is still there was the fd's before: closed past our hooks, unless this is a
 	// vfork child, with its parent's map.
-	struct pf_fd before = pf_fdmap_start(fd, state);
-	if ((before.flags & PF_FD_LEASE) && !pf_fdmap_is_borrowed())
-		pf_lifetime_give(before);
+	uint64_t ticket;
+	if (!(pf_fdmap_get(fd, &ticket).flags & PF_FD_LEASE) || !pf_fdmap_is_borrowed())
+		pf_lifetime_give(pf_fdmap_start(fd, state));
 	return fd;
 }
