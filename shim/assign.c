@@ -159,7 +159,6 @@ static void lease_record(struct seeker *seeker, uint16_t port, uint16_t late)
 	lease.pool = (uint8_t)(seeker->pool - seeker->segment->pool);
 	lease.stripe = (uint16_t)seeker->stripe;
 	lease.port = port;
-	lease.epoch = pf_fdmap_epoch();
 	pf_fdmap_replace(seeker->fd, seeker->ticket, lease);
 }
 
@@ -837,10 +836,13 @@ int pf_assign_listen(int fd, int backlog)
 int pf_assign_socket(int domain, int type, int protocol)
 {
 	enum pf_fence fence = pf_fence();
+	struct pf_fd state = pf_classify_new(domain, type, protocol);
+	// Before the call: a fork may come after it.
+	if (fence == PF_FENCE_ON && state.kind != PF_FD_OTHER)
+		state.epoch = pf_fdmap_epoch();
 	int fd = pf_real_socket(domain, type, protocol);
 	if (fence == PF_FENCE_OFF || fd < 0)
 		return fd;
-	struct pf_fd state = pf_classify_new(domain, type, protocol);
 	if (fence == PF_FENCE_ON && state.kind != PF_FD_OTHER) {
 		struct pf_pool *pool = &pf_fence_segment(fd)->pool[0];
 		if (pf_pool_claim(pool) == PF_CLAIM_LATE)

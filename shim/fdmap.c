@@ -3,9 +3,11 @@
 //
 // One 64-bit word per fd, written by exchange or compare-and-swap only, in chunks that are mapped
 // when their first fd shows up; the first chunk is static, so that a sandbox without mmap has it.
-// A fork starts a new epoch: older leases are then held by two
-// processes, neither of which can tell when the other closes them, so both leave them to the reap.
-// A child that shares our memory (vfork) is known by its pid.
+//
+// A fork starts a new epoch: older sockets are then held by two processes, neither of which can tell
+// when the other closes them, so both leave their leases to the reap. Other threads go on while one
+// forks, and whether the child gets what they open then is not known: another epoch starts when the
+// fork is over. A child that shares our memory (vfork) is known by its pid.
 #include "fdmap.h"
 
 #include <portfence/segment.h>
@@ -35,6 +37,9 @@ _Static_assert(sizeof(struct process) <= PF_FDMAP_PAGE_BYTES, "it fits its page"
 
 void pf_fdmap_use(void *page)
 {
+	struct process *process = page;
+	if (process && pf_word_get(&unwiped.pid) == (uint64_t)getpid())
+		pf_word_put(&process->pid, (uint64_t)getpid());
 	pf_publish(&wiped, page);
 }
 
@@ -51,7 +56,7 @@ static struct process *process_self(void)
 	return process;
 }
 
-void pf_fdmap_fork(void)
+void pf_fdmap_age(void)
 {
 	pf_word_add(&epoch, 1);
 }

@@ -41,7 +41,7 @@ struct pf_fd {
 	uint8_t pool;
 	uint16_t stripe;
 	uint16_t port;  // host byte order
-	uint16_t epoch; // pf_fdmap_epoch() when the lease was taken
+	uint16_t epoch; // pf_fdmap_epoch() when the socket was made; 0: somebody else made it
 };
 
 // Uses `page` (see pf_segment_wiped_page; NULL: none) to notice that this is a new process.
@@ -62,7 +62,8 @@ struct pf_fd pf_fdmap_forget(int fd);
 // Writes `next` whatever was there, which is returned: for a socket that was just created.
 struct pf_fd pf_fdmap_start(int fd, struct pf_fd next);
 
-// Returns the epoch of this process: a fork begins a new one, on both sides.
+// Returns the epoch of this process, which is not 0 but once in 65,536 forks: a fork begins a new
+// one, on both sides.
 uint16_t pf_fdmap_epoch(void);
 
 // Returns true if another fd of this process has the same lease.
@@ -77,8 +78,8 @@ void pf_fdmap_mark_closing(unsigned first, unsigned last, bool closing);
 // Forgets the fds first..last that have that mark, and calls `each` with what was known of each.
 void pf_fdmap_forget_closing(unsigned first, unsigned last, void (*each)(struct pf_fd lease));
 
-// Returns true if this process took the lease after its last fork: then it alone can know that
-// closing the lease's fd ends its socket, unless the map is borrowed.
+// Returns true if this process made the lease's socket after its last fork: then it alone can know
+// that closing the fd ends the socket, unless the map is borrowed.
 bool pf_fdmap_is_own(struct pf_fd lease);
 
 // Returns true in a vfork child: this memory, this map, is another process's.
@@ -87,7 +88,8 @@ bool pf_fdmap_is_borrowed(void);
 // To be called before a vfork: from now on, a close may be a child's.
 void pf_fdmap_vfork(void);
 
-// To be called before a fork: from now on, neither side can know of the leases it has.
-void pf_fdmap_fork(void);
+// Starts a new epoch: from now on, this process cannot know of the sockets it has. To be called
+// before a fork, and after it for what other threads opened meanwhile.
+void pf_fdmap_age(void);
 
 #endif

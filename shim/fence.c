@@ -86,7 +86,7 @@ struct pf_segment *pf_fence_attached(void)
 void pf_fence_move(void)
 {
 	// The old one stays mapped: other threads may be using it.
-	pf_fdmap_fork();
+	pf_fdmap_age();
 	pf_retract(&self.segment);
 }
 

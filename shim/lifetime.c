@@ -3,7 +3,7 @@
 //
 // Theory of operation. A lease is given back at once where this process alone can know that its
 // socket ended: the last fd that the map has the lease for was closed here, and no fork came
-// between take and close. Everything else is left to the reap, which asks the kernel. So every rule
+// between socket and close. Everything else is left to the reap, which asks the kernel. So every rule
 // below may be incomplete, and a process may be killed in the midst of any: the port is then used a
 // little longer, or free a little early, and the kernel refuses whom it must.
 //
@@ -11,7 +11,7 @@
 //	close_range       the number may be another thread's new socket
 //	dup2 over it      the same
 //	dup and kin       both fds have the lease from then on; it goes with the last of them
-//	fork              starts a new epoch: older leases are held by two processes, neither of
+//	fork              starts a new epoch: older sockets are held by two processes, neither of
 //	                  which can tell when the other closes them
 //	vfork             the child runs in our memory, with our map, and has fds of its own: it is
 //	                  known by its pid, and touches nothing
@@ -138,8 +138,11 @@ int pf_lifetime_close_range(unsigned first, unsigned last, int flags)
 
 pid_t pf_lifetime_fork(void)
 {
-	pf_fdmap_fork();
-	return pf_real_fork();
+	pf_fdmap_age();
+	pid_t pid = pf_real_fork();
+	if (pid != 0) // a child notices by itself
+		pf_fdmap_age();
+	return pid;
 }
 
 void *pf_lifetime_vfork(void)
