@@ -696,6 +696,12 @@ static bool is_settled(int fd, int flags)
 	return true;
 }
 
+// Returns true for a message that says so without a system call, as those of connected sockets do.
+static bool is_without_name(const struct msghdr *message)
+{
+	return pf_classify_is_near(message, sizeof *message) && !message->msg_name;
+}
+
 // Puts the address of a message into the operation, if both can be read.
 static void address_of_message(struct operation *operation, const struct msghdr *message)
 {
@@ -716,8 +722,7 @@ static ssize_t run_sendmsg(const struct operation *operation)
 ssize_t pf_assign_sendmsg(int fd, const struct msghdr *message, int flags)
 {
 	struct operation operation = {run_sendmsg, fd, flags, NULL, 0, message, 0};
-	bool connected = pf_classify_is_near(message, sizeof *message) && !message->msg_name;
-	if (connected || is_settled(fd, flags))
+	if (is_without_name(message) || is_settled(fd, flags))
 		return run_sendmsg(&operation);
 	address_of_message(&operation, message);
 	return send_to(&operation);
@@ -733,7 +738,7 @@ static ssize_t run_sendmmsg(const struct operation *operation)
 int pf_assign_sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
 {
 	struct operation operation = {run_sendmmsg, fd, flags, NULL, 0, messages, count};
-	if (count == 0 || is_settled(fd, flags))
+	if (count == 0 || is_without_name((const struct msghdr *)messages) || is_settled(fd, flags))
 		return (int)run_sendmmsg(&operation);
 	address_of_message(&operation, (const struct msghdr *)messages); // its first member
 	return (int)send_to(&operation);

@@ -187,6 +187,7 @@ void pf_fence_prepare(void)
 	if (fd < 0)
 		return;
 	pf_fence_segment(fd);
+	pf_fdmap_epoch();
 	pf_random();
 	pf_sys(SYS_close, fd);
 }

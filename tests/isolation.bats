@@ -177,6 +177,39 @@ no_datagram_socket_in()
 	EOF
 }
 
+# --- seccomp --------------------------------------------------------------------------------------
+
+# In a sandbox, before its first socket and after it, a program gets the answers that it gets
+# without a fence, and ports of the pool: assert_same_in_sandbox errno|kill own|more ports|none
+assert_same_in_sandbox()
+{
+	local pool moment
+	for moment in before after; do
+		net "$PROBE/sandbox" 8080 "$1" $moment "$2" "$3" | sed 's/^port .*/port/' >"$BATS_TEST_TMPDIR/bare"
+		for pool in "$BIND_POOL" "$LATE_POOL"; do
+			preload "$pool" "$PROBE/sandbox" 8080 "$1" $moment "$2" "$3" >"$BATS_TEST_TMPDIR/wrapped"
+			sed 's/^port .*/port/' "$BATS_TEST_TMPDIR/wrapped" | diff -u "$BATS_TEST_TMPDIR/bare" -
+			[ "$3" = none ] ||
+				sed -n 's/^port //p' "$BATS_TEST_TMPDIR/wrapped" | assert_ports_in "$pool"
+			[ "$(status_of LEASED)" -eq 0 ]
+			rm "$PORTFENCE_DIR"/*
+		done
+	done
+}
+
+@test "a sandbox that answers EPERM to what is not the program's own call: all works (trap 20)" {
+	assert_same_in_sandbox errno own ports
+	assert_same_in_sandbox errno own none
+}
+
+@test "a sandbox that kills spares copies, closes and sends that take no port (trap 20)" {
+	assert_same_in_sandbox kill own none
+}
+
+@test "a sandbox that kills, and allows what a port takes: all works (trap 20)" {
+	assert_same_in_sandbox kill more ports
+}
+
 # --- network namespaces ---------------------------------------------------------------------------
 
 @test "unshare -n, ip netns exec and nsenter under the fence: a pool for each namespace (trap 20)" {
