@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: MIT
 # Each call that takes a port takes it from the pool; each other call answers as without a fence.
 
+# shellcheck disable=SC2154 # `run` sets stderr
+
 load test_helper
 
 setup()
@@ -236,5 +238,113 @@ print(s.getsockname()[1])'
 	for port in 20000 40000; do
 		run fence "$port" "$PROBE/itself" 127.0.0.1 "$port" 20
 		[[ $output == *'connected 0'* ]]
+	done
+}
+
+@test "a connect interrupted by a signal goes on, with its port, and no second one (trap 10)" {
+	netns_add_silence
+	for pool in 20000-20001 40000-40001; do
+		run --separate-stderr fence "$pool" env PYTHONPATH="$BATS_TEST_DIRNAME/probe" \
+			PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -c 'if True:
+			from sockets import *
+			import errno, signal
+			address = struct.pack("!H4s8x", 80, bytes([10, 99, 0, 2]))
+			address = struct.pack("=H", socket.AF_INET) + address
+			def connect():
+			    assert libc.connect(s.fileno(), address, 16) == -1
+			    return errno.errorcode[ctypes.get_errno()]
+			signal.signal(signal.SIGALRM, lambda *_: None)
+			signal.siginterrupt(signal.SIGALRM, True)
+			s = new()
+			signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
+			first, port = connect(), port_of(s)
+			signal.setitimer(signal.ITIMER_REAL, 0)
+			s.setblocking(False)
+			print(first, connect(), port_of(s) == port, where(s))'
+		echo "$output $stderr"
+		[ "$output" = 'EINTR EALREADY True inside' ]
+		[ "$(status_of EXHAUSTED)" -eq 0 ]
+		[ "$(status_of LEASED)" -eq 0 ]
+	done
+}
+
+@test "bind to port 0 on several addresses takes a port of the pool for each (trap 11)" {
+	for pool in 20000-20009 40000-40009; do
+		run --separate-stderr fence "$pool" env PYTHONPATH="$BATS_TEST_DIRNAME/probe" \
+			PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -c 'if True:
+			from sockets import *
+			hosts = ["127.0.0.1", "127.0.0.2", "0.0.0.0", "::1", "::"]
+			for kind in TCP, UDP:
+			    for host in hosts * 2:
+			        s = socket.socket(AF_INET6 if ":" in host else AF_INET, kind)
+			        s.bind((host, 0))
+			        if kind == TCP: s.listen()
+			        kept.append(s)
+			print(where(*kept), len({port_of(s) for s in kept[:10]}), len({port_of(s) for s in kept[10:]}))'
+		echo "$output $stderr"
+		[ "$output" = 'inside 10 10' ]
+	done
+}
+
+@test "link-local IPv6 leaves from the pool, by every call (trap 11)" {
+	netns_add_silence
+	link=$(net ip -6 -o address show dev silent1 scope link | sed -n 's|.*inet6 \([^/]*\)/.*|\1|p')
+	wait_for 5 eval '! net ip -6 address show dev silent1 | grep -q tentative'
+	for call in 'dial tcp' 'dial udp' 'udpsend sendto' 'udpsend sendmsg' 'fastopen sendto'; do
+		# shellcheck disable=SC2086 # a probe and its first argument
+		assert_port_in_pools $call "$link%silent1" 8080
+	done
+	assert_port_in_pools bindzero udp "$link%silent1"
+	assert_port_in_pools bindzero tcp "$link%silent1"
+}
+
+@test "a bound UDP socket that connects, as a server of iperf3 does, takes nothing (trap 13a)" {
+	for pool in "$BIND_POOL" "$LATE_POOL"; do
+		run net strace -qq -e trace=bind,setsockopt,getsockopt -o "$BATS_TEST_TMPDIR/calls" \
+			env LD_PRELOAD="$SHIM" PORTFENCE_PORTS="$pool" "$PROBE/explicit" udp 127.0.0.1 5001 8080
+		[ "$output" = 5001 ]
+		[ "$(grep -c 'bind(' "$BATS_TEST_TMPDIR/calls")" -eq 1 ]
+		[ "$(status_of LEASED)" -eq 0 ]
+	done
+}
+
+@test "bindresvport and explicit ports below 1024 pass (trap 13b)" {
+	for pool in "$BIND_POOL" "$LATE_POOL"; do
+		for kind in TCP UDP; do
+			run --separate-stderr fence "$pool" env PYTHONPATH="$BATS_TEST_DIRNAME/probe" \
+				PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -c "if True:
+				from sockets import *
+				a, b = new($kind), new($kind)
+				assert libc.bindresvport(a.fileno(), None) == 0
+				assert 512 <= a.getsockname()[1] < 1024
+				a.connect(('127.0.0.1', 8080))
+				b.bind(('127.0.0.1', 111))
+				b.connect(('127.0.0.1', 8080))
+				print(a.getsockname()[1] < 1024, b.getsockname()[1])"
+			echo "$output $stderr"
+			[ "$output" = 'True 111' ]
+		done
+	done
+}
+
+@test "bind to port 0, then connect, as Erlang does: one port, of the pool, counted once (trap 13d)" {
+	for pool in 20000-20001 40000-40001; do
+		run --separate-stderr fence "$pool" env PYTHONPATH="$BATS_TEST_DIRNAME/probe" \
+			PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -c 'if True:
+			from sockets import *
+			for kind in TCP, UDP:
+			    for _ in range(20):
+			        two = [new(kind), new(kind)]
+			        for s in two: s.bind(("127.0.0.1", 0))
+			        ports = [port_of(s) for s in two]
+			        for s in two: s.connect(("127.0.0.1", 8080))
+			        assert [port_of(s) for s in two] == ports and where(*two) == "inside"
+			        for s in two: s.close()
+			print("one each")'
+		echo "$output $stderr"
+		[ "$output" = 'one each' ]
+		[ "$(status_of REFUSED)" -eq 0 ]
+		[ "$(status_of LEASED)" -eq 0 ]
+		rm "$PORTFENCE_DIR"/*
 	done
 }

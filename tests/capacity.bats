@@ -157,3 +157,44 @@ assert_eight_share()
 		assert_log '8 held, then EADDRNOTAVAIL'
 	done
 }
+
+@test "a wrapped server on a port of the pool costs that port and nothing else (trap 29)" {
+	for pool in 20000-20003 40000-40003; do
+		serve_on "${pool%-*}" "$PORTFENCE" run --ports "$pool" -- "$PROBE/sink" "${pool%-*}"
+		for kind in tcp udp; do
+			fence_in_background "$pool" "$PROBE/bindmany" $kind 4
+			wait_for_line ' bound'
+			assert_log '3 bound, then EADDRINUSE'
+			companion_end "$PID"
+		done
+		fence_in_background "$pool" "$PROBE/hold" 4 8080 127.0.0.1
+		wait_for_line ' held'
+		assert_log '3 held, then EADDRNOTAVAIL'
+		companion_end "$PID"
+		# Itself a client of its own server.
+		run fence "$pool" "$PROBE/itself" 127.0.0.1 "${pool%-*}" 2
+		[ "$output" = 'refused 0, connected 2, other 0' ]
+	done
+}
+
+@test "intruders that come to a living pool are marked, counted, and none is met twice (trap 30)" {
+	for pool in 20000-20009 40000-40009; do
+		fence "$pool" "$PROBE/bindzero" udp 127.0.0.1
+		for port in 2 3 4; do
+			serve "$PROBE/sink" $((${pool%-*} + port))
+			wait_for 5 listening $((${pool%-*} + port))
+		done
+		for call in 'hold 7 8080 127.0.0.1' 'bindmany udp 7' 'bindmany tcp 7'; do
+			# shellcheck disable=SC2086 # a probe and its arguments
+			fence_in_background "$pool" "$PROBE"/$call
+			wait_for_line '^7 '
+			companion_end "$PID" KILL
+			net "$PORTFENCE" gc
+		done
+		refused=$(status_of REFUSED)
+		[ "$refused" -gt 0 ]
+		fence "$pool" "$PROBE/bindzero" udp 127.0.0.1
+		[ "$(status_of REFUSED)" -eq "$refused" ]
+		rm "$PORTFENCE_DIR"/*
+	done
+}

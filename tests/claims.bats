@@ -119,6 +119,11 @@ assert_every_call_in()
 		"$PORTFENCE" run --ports 600-699 -- "$PROBE/dial" tcp 127.0.0.1 8080
 	echo "$output"
 	[ "${lines[-1]}" = EACCES ]
+	run net setpriv --reuid=nobody --regid=nogroup --clear-groups --bounding-set=-all \
+		strace -f -qq -e trace=bind -o "$PORTFENCE_DIR/calls" \
+		env LD_PRELOAD="$SHIM" PORTFENCE_PORTS=600-699 "$PROBE/bindzero" udp 127.0.0.1
+	[ "$status" -ne 0 ]
+	[ "$(grep -c EACCES "$PORTFENCE_DIR/calls")" -eq 1 ]
 }
 
 @test "a new pool's first ports are nowhere near each other" {

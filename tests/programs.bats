@@ -203,3 +203,23 @@ teardown()
 	assert_fenced sh -c 'echo x | socat -u - UDP4:127.0.0.1:7000'
 	assert_fenced sh -c 'echo x | socat -u - UDP6:[::1]:7000'
 }
+
+@test "ab, which connects again while it is connecting, takes one port a connection (trap 13a)" {
+	assert_fenced ab -q -n 200 -c 10 http://127.0.0.1:8080/
+	[ "$(wire_sources | wc -l)" -ge 200 ]
+}
+
+@test "iperf3 with four streams, TCP and UDP, client and server in one pool (traps 13a, 13c)" {
+	for pool in "$BIND_POOL" "$LATE_POOL"; do
+		serve_on 5201 "$PORTFENCE" run --ports "$pool" -- iperf3 -s
+		server=$PID
+		wire_start
+		fence "$pool" iperf3 -c 127.0.0.1 -P 4 -n 1M
+		fence "$pool" iperf3 -u -c 127.0.0.1 -P 4 -n 100K
+		wire_end
+		grep -v '^udp 5201 ' "$WIRE" | grep -E '^(tcp|udp)' | cut -d' ' -f2 | assert_ports_in "$pool"
+		companion_end "$server"
+		[ "$(status_of LEASED)" -eq 0 ]
+		rm "$PORTFENCE_DIR"/*
+	done
+}

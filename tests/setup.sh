@@ -10,6 +10,7 @@ demo="$build curl iproute2 nginx-light:nginx python3"
 check="$demo bats libcmocka-dev libmnl-dev util-linux mount procps wget apache2-utils wrk strace valgrind hyperfine
 	redis-server redis-tools postgresql bind9-dnsutils ldnsutils dnsmasq-base vsftpd lftp
 	openssh-server openssh-client netcat-openbsd socat xxd
+	libjemalloc2 libtcmalloc-minimal4 libfaketime libproxychains4 microsocks iperf3
 	nodejs:node default-jdk-headless:javac
 	clang gcc-multilib musl-tools qemu-user
 	binutils-aarch64-linux-gnu libc6-dev-arm64-cross libgcc-12-dev-arm64-cross
