@@ -35,14 +35,14 @@ assert_same_answers()
 	done
 }
 
-@test "TCP connects from the pool: IPv4, IPv6, v4-mapped, blocking and not" {
+@test "TCP connects from the pool: IPv4, IPv6, v4-mapped, blocking and not (trap 11)" {
 	for address in 127.0.0.1 ::1 ::ffff:127.0.0.1; do
 		assert_port_in_pools dial tcp "$address" 8080
 		assert_port_in_pools dial tcp "$address" 8080 nonblock
 	done
 }
 
-@test "UDP connects from the pool: IPv4, IPv6, v4-mapped, blocking and not" {
+@test "UDP connects from the pool: IPv4, IPv6, v4-mapped, blocking and not (trap 11)" {
 	for address in 127.0.0.1 ::1 ::ffff:127.0.0.1; do
 		assert_port_in_pools dial udp "$address" 8080
 		assert_port_in_pools dial udp "$address" 8080 nonblock
@@ -70,7 +70,7 @@ assert_same_answers()
 	done
 }
 
-@test "bind to port 0 shows a port of the pool to getsockname" {
+@test "bind to port 0 shows a port of the pool to getsockname (trap 11)" {
 	for protocol in tcp udp mptcp; do
 		for address in 127.0.0.1 0.0.0.0 ::1 :: ::ffff:127.0.0.1; do
 			assert_port_in_pools bindzero $protocol $address
@@ -78,7 +78,7 @@ assert_same_answers()
 	done
 }
 
-@test "bind to port 0 with SO_REUSEADDR, SO_REUSEPORT or IPV6_V6ONLY takes a port of the pool" {
+@test "bind to port 0 with SO_REUSEADDR, SO_REUSEPORT or IPV6_V6ONLY takes a port of the pool (traps 11, 13c)" {
 	for protocol in tcp udp; do
 		assert_port_in_pools bindzero $protocol 0.0.0.0 reuseaddr
 		assert_port_in_pools bindzero $protocol 0.0.0.0 reuseport
@@ -87,12 +87,12 @@ assert_same_answers()
 	done
 }
 
-@test "listen without bind takes a port of the pool" {
+@test "listen without bind takes a port of the pool (trap 11)" {
 	assert_port_in_pools autolisten 4
 	assert_port_in_pools autolisten 6
 }
 
-@test "IP_BIND_ADDRESS_NO_PORT still shows port 0 after bind, and a port of the pool after connect" {
+@test "IP_BIND_ADDRESS_NO_PORT still shows port 0 after bind, and a port of the pool after connect (trap 12)" {
 	for pool in "$BIND_POOL" "$LATE_POOL"; do
 		for address in 127.0.0.1 ::1; do
 			run --separate-stderr fence "$pool" "$PROBE/noport" $address 8080
@@ -102,7 +102,7 @@ assert_same_answers()
 	done
 }
 
-@test "sendto, sendmsg and sendmmsg on a UDP socket never bound take a port of the pool" {
+@test "sendto, sendmsg and sendmmsg on a UDP socket never bound take a port of the pool (trap 11)" {
 	for address in 127.0.0.1 ::1 ::ffff:127.0.0.1; do
 		for call in sendto sendmsg sendmmsg; do
 			assert_port_in_pools udpsend $call $address 8080
@@ -123,7 +123,7 @@ assert_same_answers()
 	done
 }
 
-@test "TCP fast open takes a port of the pool" {
+@test "TCP fast open takes a port of the pool (trap 11)" {
 	for address in 127.0.0.1 ::1 ::ffff:127.0.0.1; do
 		assert_port_in_pools fastopen sendto $address 8080
 		assert_port_in_pools fastopen sendmsg $address 8080
@@ -139,7 +139,7 @@ assert_same_answers()
 	done
 }
 
-@test "raw and ICMP sockets are bound as they ask to be" {
+@test "raw and ICMP sockets are bound as they ask to be (trap 13b)" {
 	net sysctl -qw net.ipv4.ping_group_range='0 2147483647'
 	assert_same_answers portless
 	net strace -qq -e trace=bind,setsockopt -o "$BATS_TEST_TMPDIR/bare" "$PROBE/portless"
@@ -150,7 +150,7 @@ assert_same_answers()
 	done
 }
 
-@test "connect called again while the first is in progress takes no second port" {
+@test "connect called again while the first is in progress takes no second port (traps 10, 13a)" {
 	netns_add_silence
 	for pool in 20000-20001 40000-40001; do
 		fence_in_background "$pool" "$PROBE/again" 10.99.0.2 80
@@ -167,7 +167,7 @@ EALREADY $port"
 	done
 }
 
-@test "a socket whose connect was refused connects elsewhere, in the pool" {
+@test "a socket whose connect was refused connects elsewhere, in the pool (trap 10)" {
 	for pool in "$BIND_POOL" "$LATE_POOL"; do
 		run --separate-stderr fence "$pool" "$PROBE/refused" 9 8080
 		[ "${lines[0]}" = ECONNREFUSED ]
@@ -183,7 +183,7 @@ EALREADY $port"
 	done
 }
 
-@test "a socket dissolved with AF_UNSPEC connects again, in the pool" {
+@test "a socket dissolved with AF_UNSPEC connects again, in the pool (trap 10)" {
 	for pool in "$BIND_POOL" "$LATE_POOL"; do
 		for kind in tcp udp; do
 			run --separate-stderr fence "$pool" "$PROBE/reconnect" $kind 8080 unspec
@@ -193,7 +193,7 @@ EALREADY $port"
 	done
 }
 
-@test "a UDP socket that connects to another peer keeps its port" {
+@test "a UDP socket that connects to another peer keeps its port (trap 10)" {
 	for pool in "$BIND_POOL" "$LATE_POOL"; do
 		run --separate-stderr fence "$pool" "$PROBE/reconnect" udp 8080 direct
 		assert_ports_in "$pool" <<<"$output"
@@ -201,11 +201,11 @@ EALREADY $port"
 	done
 }
 
-@test "every odd call answers as it does without a fence" {
+@test "every odd call answers as it does without a fence (traps 4, 5, 9, 10)" {
 	assert_same_answers answers 8080
 }
 
-@test "every odd call answers as it does without a fence when the environment alone wraps it" {
+@test "every odd call answers as it does without a fence when the environment alone wraps it (traps 4, 9)" {
 	net "$PROBE/answers" 8080 >"$BATS_TEST_TMPDIR/bare"
 	preload "$BIND_POOL" "$PROBE/answers" 8080 >"$BATS_TEST_TMPDIR/wrapped"
 	diff -u "$BATS_TEST_TMPDIR/bare" "$BATS_TEST_TMPDIR/wrapped"
@@ -215,7 +215,7 @@ EALREADY $port"
 	assert_same_answers options
 }
 
-@test "a range the program sets itself is no way out of the fence" {
+@test "a range the program sets itself is no way out of the fence (trap 12)" {
 	run fence "$LATE_POOL" /usr/bin/python3 -c '
 import socket, struct
 s = socket.socket()
@@ -225,7 +225,7 @@ print(s.getsockname()[1])'
 	assert_ports_in "$LATE_POOL" <<<"$output"
 }
 
-@test "no socket ever connects to itself" {
+@test "no socket ever connects to itself (trap 13)" {
 	for pool in 20000-20001 40000-40001; do
 		for address in 127.0.0.1 ::1 ::ffff:127.0.0.1; do
 			run fence "$pool" "$PROBE/itself" $address "${pool%-*}" 200
@@ -234,7 +234,7 @@ print(s.getsockname()[1])'
 	done
 }
 
-@test "a pool that is the destination's own port connects to nothing" {
+@test "a pool that is the destination's own port connects to nothing (traps 13, 29)" {
 	for port in 20000 40000; do
 		run fence "$port" "$PROBE/itself" 127.0.0.1 "$port" 20
 		[[ $output == *'connected 0'* ]]

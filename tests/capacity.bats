@@ -80,7 +80,7 @@ assert_eight_share()
 	assert_eight_share "$BIND_POOL" TERM
 }
 
-@test "what SIGKILL left behind is capacity again" {
+@test "what SIGKILL left behind is capacity again (trap 18)" {
 	for pool in 20000-20099 40000-40099; do
 		fence_in_background "$pool" "$PROBE/hold" 100 8080 127.0.0.1
 		wait_for_line '^100 held$'
@@ -92,7 +92,7 @@ assert_eight_share()
 	done
 }
 
-@test "what SIGKILL left behind is capacity again for many threads at once" {
+@test "what SIGKILL left behind is capacity again for many threads at once (trap 18)" {
 	# Pools of their own: what the threads close is in the kernel's hands for a while.
 	for pool in 20000-20099 20100-20199 20200-20299 40000-40099 40100-40199 40200-40299; do
 		fence_in_background "$pool" "$PROBE/hold" 100 8080 127.0.0.1
@@ -116,7 +116,7 @@ assert_eight_share()
 	done
 }
 
-@test "every port that SIGKILL left behind is free after portfence gc" {
+@test "every port that SIGKILL left behind is free after portfence gc (trap 18)" {
 	fence_in_background "$BIND_POOL" "$PROBE/hold" 500 8080 127.0.0.1
 	wait_for_line '^500 held$'
 	companion_end "$PID" KILL
@@ -135,7 +135,7 @@ assert_eight_share()
 	done
 }
 
-@test "sockets with SO_REUSEADDR and SO_REUSEPORT take every port of the pool once" {
+@test "sockets with SO_REUSEADDR and SO_REUSEPORT take every port of the pool once (trap 13c)" {
 	for pool in 20000-20009 40000-40009; do
 		for kind in udp tcp; do
 			fence_in_background "$pool" "$PROBE/bindmany" "$kind" 11 reuse
@@ -146,7 +146,7 @@ assert_eight_share()
 	done
 }
 
-@test "an intruder on ports of the pool costs those ports and nothing else" {
+@test "an intruder on ports of the pool costs those ports and nothing else (trap 30)" {
 	for port in 20001 20002 40001 40002; do
 		serve "$PROBE/sink" "$port"
 		wait_for 5 listening "$port"

@@ -68,7 +68,7 @@ assert_every_call_in()
 	assert_prints_port_in 40000-40999 udpsend sendto 127.0.0.1 8080
 }
 
-@test "a range of one port is that port" {
+@test "a range of one port is that port (trap 29)" {
 	for port in 20000 40000; do
 		assert_prints_port_in "$port" dial udp 127.0.0.1 8080
 		assert_prints_port_in "$port-$port" bindzero tcp 127.0.0.1
@@ -79,7 +79,7 @@ assert_every_call_in()
 	done
 }
 
-@test "pools of odd and even size give out every port" {
+@test "pools of odd and even size give out every port (trap 29)" {
 	for pool in 20001-20005 20000-20005 20000-20004 40001-40005 40000-40005 40000-40004; do
 		size=$((${pool#*-} - ${pool%-*} + 1))
 		fence_in_background "$pool" "$PROBE/hold" 20 8080 127.0.0.1
@@ -114,7 +114,7 @@ assert_every_call_in()
 	assert_every_call_in 40000-40004,20000-20004 bind
 }
 
-@test "ports below 1024 are refused without privilege, at once, as the kernel refuses them" {
+@test "ports below 1024 are refused without privilege, at once, as the kernel refuses them (trap 29)" {
 	run net setpriv --reuid=nobody --regid=nogroup --clear-groups --bounding-set=-all \
 		"$PORTFENCE" run --ports 600-699 -- "$PROBE/dial" tcp 127.0.0.1 8080
 	echo "$output"

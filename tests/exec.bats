@@ -39,7 +39,7 @@ assert_ways_keep_the_fence()
 	assert_ways_keep_the_fence big "${WAYS[@]}"
 }
 
-@test "every way to start a program keeps the fence, with the environment as it is" {
+@test "every way to start a program keeps the fence, with the environment as it is (trap 17)" {
 	assert_ways_keep_the_fence own "${WAYS[@]}"
 }
 
@@ -101,7 +101,7 @@ os.execve(sys.argv[1], sys.argv[1:], {})' "$PROBE/bindzero" tcp 127.0.0.1
 	assert_ports_in "$BIND_POOL" <<<"$output"
 }
 
-@test "Python's subprocess and Java's ProcessBuilder with an empty environment keep the fence" {
+@test "Python's subprocess and Java's ProcessBuilder with an empty environment keep the fence (traps 15, 17)" {
 	run fence "$BIND_POOL" python3 -c '
 import subprocess, sys
 subprocess.run(sys.argv[1:], env={}, close_fds=True, check=True)' "$PROBE/bindzero" tcp 127.0.0.1

@@ -58,7 +58,7 @@ assert_fetches()
 	done
 }
 
-@test "curl in active mode (EPRT) listens in the pool" {
+@test "curl in active mode (EPRT) listens in the pool (trap 13c)" {
 	assert_fetches active curl -sS -P - ftp://127.0.0.1:2121/pub/file
 }
 
@@ -66,7 +66,7 @@ assert_fetches()
 	assert_fetches active curl -sS -P - --disable-eprt ftp://127.0.0.1:2121/pub/file
 }
 
-@test "lftp in active mode, which listens without a bind, listens in the pool" {
+@test "lftp in active mode, which listens without a bind, listens in the pool (trap 13d)" {
 	assert_fetches active lftp -c 'set ftp:passive-mode off; open -p 2121 127.0.0.1; cat pub/file'
 }
 

@@ -211,6 +211,32 @@ check_symbols()
 	rm -r "$dir"
 }
 
+# --- traps -----------------------------------------------------------------------------------
+
+# docs/TRAPS.md has a test for every trap, and just the tests that name it.
+check_traps()
+{
+	local file line name number
+	local -A found=()
+	while IFS= read -r line; do
+		case $line in
+		'**'*) number=${line#'**'} number=${number%%.*} found[$number]= ;;
+		'- `'*)
+			file=${line#'- `'} file=${file%%'`'*} name=${line#*'`: '} found[$number]=1
+			[ ! -e "$file" ] || grep -qF "@test \"$name\" {" "$file" ||
+				violation "docs/TRAPS.md, trap $number: $file has no test \"$name\""
+			;;
+		esac
+	done <docs/TRAPS.md
+	for number in "${!found[@]}"; do
+		[ "${found[$number]}" ] || violation "docs/TRAPS.md: trap $number has no test"
+	done
+	grep -oh '^@test ".*(traps\? .*)" {$' tests/*.bats | sed 's/^@test "//; s/" {$//' |
+		while IFS= read -r name; do
+			grep -qF "\`: $name" docs/TRAPS.md || echo "$name"
+		done | violations 'not in docs/TRAPS.md: '
+}
+
 # --- the rest --------------------------------------------------------------------------------
 
 check_text()
@@ -225,6 +251,7 @@ check_layers
 check_calls
 check_symbols
 check_text
+check_traps
 check_shell
 check_cppcheck
 check_tidy

@@ -114,19 +114,19 @@ assert_runs_fenced()
 	[ "$output" = fenced ]
 }
 
-@test "static programs are refused" {
+@test "static programs are refused (trap 28)" {
 	assert_refused "$DIR/static" "$DIR/static: " 'linked statically' 'network namespace'
 	assert_refused "$DIR/static-pie" 'linked statically'
 }
 
-@test "Go programs are refused, with and without cgo, stripped or not" {
+@test "Go programs are refused, with and without cgo, stripped or not (trap 28)" {
 	readelf -l "$DIR/cgo" | grep -q INTERP
 	for program in go cgo cgo-sections go-stripped go-sectionless; do
 		assert_refused "$DIR/$program" "$DIR/$program: " 'own system calls' 'network namespace'
 	done
 }
 
-@test "programs of another word size or machine are refused" {
+@test "programs of another word size or machine are refused (trap 28)" {
 	assert_refused "$DIR/i386" "$DIR/i386: it is built for i386, and libportfence.so is not"
 	# An arm64 header, and a machine that has no name.
 	for machine in '\0267' '\0377'; do
@@ -154,7 +154,7 @@ assert_agrees_with_kernel()
 }
 
 # Each kind of privilege, for each kind of caller: where the kernel keeps LD_PRELOAD, so do we.
-@test "set-ID programs and file capabilities are refused just where the kernel drops LD_PRELOAD" {
+@test "set-ID programs and file capabilities are refused just where the kernel drops LD_PRELOAD (trap 28)" {
 	local kind caller
 	install -m 4755 "$DIR/fenced" setuid
 	install -m 4755 -o nobody "$DIR/fenced" setuid-nobody

@@ -28,7 +28,7 @@ assert_port_is_held()
 	[ "$(tcp_local_ports state established 'dport = :8080' | sort -u | wc -l)" -eq 2 ]
 }
 
-@test "a port stays held when the child closes its copy and the parent lives" {
+@test "a port stays held when the child closes its copy and the parent lives (trap 14)" {
 	for pool in 20000-20001 40000-40001; do
 		fence_in_background "$pool" "$PROBE/forker" 8080 child-closes
 		wait_for_line '^[0-9]+$'
@@ -40,7 +40,7 @@ assert_port_is_held()
 	done
 }
 
-@test "a port stays held when the parent closes its copy and the child lives" {
+@test "a port stays held when the parent closes its copy and the child lives (trap 14)" {
 	for pool in 20000-20001 40000-40001; do
 		fence_in_background "$pool" "$PROBE/forker" 8080 parent-closes
 		wait_for_line '^[0-9]+$'
@@ -54,7 +54,7 @@ assert_port_is_held()
 	done
 }
 
-@test "a port stays held when its socket passes over exec" {
+@test "a port stays held when its socket passes over exec (trap 16)" {
 	for pool in 20000-20001 40000-40001; do
 		fence_in_background "$pool" "$PROBE/overexec" 8080 sleep 60
 		wait_for_line '^[0-9]+$'
@@ -66,7 +66,7 @@ assert_port_is_held()
 	done
 }
 
-@test "64 threads connect and close on one pool without an error" {
+@test "64 threads connect and close on one pool without an error (trap 19)" {
 	for pool in "$BIND_POOL" "$LATE_POOL" 20000-20127 40000-40127; do
 		run --separate-stderr fence "$pool" "$PROBE/threads" 64 100 8080
 		echo "$output $stderr"
@@ -79,14 +79,14 @@ assert_port_is_held()
 	done
 }
 
-@test "64 threads on a pool of as many ports never run short" {
+@test "64 threads on a pool of as many ports never run short (trap 19)" {
 	for pool in 20000-20063 40000-40063; do
 		run fence "$pool" "$PROBE/threads" 64 100 8080
 		[ "${lines[0]}" = '6400 connected, 0 failed' ]
 	done
 }
 
-@test "a vforked child that closes everything leaves the parent's ports held" {
+@test "a vforked child that closes everything leaves the parent's ports held (trap 15)" {
 	cat >"$BATS_TEST_TMPDIR/parent.py" <<-'EOF'
 		import socket, subprocess, sys, time
 		s = socket.create_connection(("127.0.0.1", 8080))
@@ -105,7 +105,7 @@ assert_port_is_held()
 	done
 }
 
-@test "a port stays held as long as one copy of its socket is open" {
+@test "a port stays held as long as one copy of its socket is open (trap 5)" {
 	cat >"$BATS_TEST_TMPDIR/copy.py" <<-'EOF'
 		import os, socket, time
 		s = socket.create_connection(("127.0.0.1", 8080))
@@ -124,7 +124,7 @@ assert_port_is_held()
 	done
 }
 
-@test "what a wrapped server accepts is none of the pool's" {
+@test "what a wrapped server accepts is none of the pool's (trap 21)" {
 	fence_in_background 20000-20009 "$PROBE/sink" 8090
 	wait_for 10 listening 8090
 	serve "$PROBE/hold" 50 8090 127.0.0.1
@@ -133,7 +133,7 @@ assert_port_is_held()
 	[ "$(net "$PORTFENCE" ls | wc -l)" -le 1 ]
 }
 
-@test "two network namespaces with one directory are two pools" {
+@test "two network namespaces with one directory are two pools (trap 24)" {
 	fence_in_background 20000 "$PROBE/hold" 1 8080 127.0.0.1
 	wait_for_line '^1 held$'
 	first=$NETNS

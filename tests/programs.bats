@@ -85,7 +85,7 @@ teardown()
 	assert_fenced curl -sSfg -o page 'http://[::1]:8080/'
 }
 
-@test "curl --parallel takes as many ports as it has connections" {
+@test "curl --parallel takes as many ports as it has connections (trap 13c)" {
 	assert_fenced curl -sSfZ --parallel-immediate -o page 'http://127.0.0.1:8080/?[1-20]'
 	[ "$(wire_sources | sort -u | wc -l)" -eq 20 ]
 }
@@ -134,7 +134,7 @@ teardown()
 	assert_fenced /usr/bin/python3 client.py
 }
 
-@test "Node http takes its ports from the pool" {
+@test "Node http takes its ports from the pool (trap 13e)" {
 	assert_fenced node -e \
 		'require("http").get("http://127.0.0.1:8080/", r => r.resume().on("end", process.exit))'
 }
@@ -187,18 +187,18 @@ teardown()
 		assert_ports_in "$BIND_POOL"
 }
 
-@test "dig takes its UDP and TCP ports from the pool" {
+@test "dig takes its UDP and TCP ports from the pool (trap 13e)" {
 	assert_fenced dig +short @127.0.0.1 a.test
 	grep -q '^udp' "$WIRE"
 	assert_fenced dig +short +tcp @127.0.0.1 a.test
 }
 
-@test "drill, which never binds its socket, takes its port from the pool" {
+@test "drill, which never binds its socket, takes its port from the pool (trap 13d)" {
 	assert_fenced drill @127.0.0.1 a.test
 	grep -q '^udp' "$WIRE"
 }
 
-@test "socat takes its UDP ports from the pool" {
+@test "socat takes its UDP ports from the pool (trap 13d)" {
 	assert_fenced sh -c 'echo x | socat -u - UDP4-SENDTO:127.0.0.1:7000'
 	assert_fenced sh -c 'echo x | socat -u - UDP4:127.0.0.1:7000'
 	assert_fenced sh -c 'echo x | socat -u - UDP6:[::1]:7000'

@@ -54,7 +54,7 @@ assert_proxied()
 	assert_ports_in "$1" <"$dir/ports"
 }
 
-@test "wrk gets only 200 through a proxy whose pool is claimed by bind" {
+@test "wrk gets only 200 through a proxy whose pool is claimed by bind (trap 13c)" {
 	start_proxy 10000-29999
 	run net wrk -t2 -c50 -d1 http://127.0.0.1:8081/
 	[[ $output == *'requests in'* && $output != *Non-2xx* && $output != *'Socket errors'* ]]
@@ -80,7 +80,7 @@ assert_proxied()
 	done
 }
 
-@test "ab and wrk themselves, inside the fence, finish every request" {
+@test "ab and wrk themselves, inside the fence, finish every request (traps 13a, 13c)" {
 	fence "$BIND_POOL" ab -q -n 500 -c 50 http://127.0.0.1:8080/ >"$dir/ab"
 	grep -q 'Failed requests:        0' "$dir/ab"
 	fence "$BIND_POOL" wrk -t2 -c50 -d1 http://127.0.0.1:8080/ >"$dir/wrk"

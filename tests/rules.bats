@@ -47,7 +47,7 @@ segments()
 
 # --- ports that come back, and ports that do not ----------------------------------------------
 
-@test "copies outlive their lease and a program is killed: the pool finds its free ports again" {
+@test "copies outlive their lease and a program is killed: the pool finds its free ports again (trap 18)" {
 	assert_python '7 stand in time' 20000-20009 <<-'EOF'
 		from sockets import *
 		import signal
@@ -63,7 +63,7 @@ segments()
 	EOF
 }
 
-@test "what another user holds is found out: few connects fail, and soon none" {
+@test "what another user holds is found out: few connects fail, and soon none (trap 30)" {
 	mkfifo "$BATS_TEST_TMPDIR/go"
 	serve setpriv --reuid=65534 --regid=65534 --clear-groups \
 		"$PORTFENCE" run --ports 20000-20999 -- /usr/bin/python3 -c 'if True:
@@ -180,7 +180,7 @@ segments()
 	done
 }
 
-@test "a fresh socket put in a connected one's place by dup2 connects from the pool" {
+@test "a fresh socket put in a connected one's place by dup2 connects from the pool (trap 5)" {
 	assert_python inside "$BIND_POOL" "$LATE_POOL" <<-'EOF'
 		from sockets import *
 		a, b = dial(8080), new()
@@ -191,7 +191,7 @@ segments()
 	EOF
 }
 
-@test "an accepted socket, dissolved and connected, connects from the pool" {
+@test "an accepted socket, dissolved and connected, connects from the pool (trap 21)" {
 	assert_python inside "$BIND_POOL" "$LATE_POOL" <<-'EOF'
 		from sockets import *
 		server = listener(8090)
@@ -203,7 +203,7 @@ segments()
 	EOF
 }
 
-@test "a socket refused outside the fence and inherited connects from the pool" {
+@test "a socket refused outside the fence and inherited connects from the pool (trap 21)" {
 	for pool in "$BIND_POOL" "$LATE_POOL"; do
 		run net timeout 20 /usr/bin/python3 - "$PORTFENCE" "$pool" <<-'EOF'
 			from sockets import *
@@ -222,7 +222,7 @@ segments()
 	done
 }
 
-@test "bind to port 0 never joins a port that was asked for, and gets it when it is closed" {
+@test "bind to port 0 never joins a port that was asked for, and gets it when it is closed (trap 13c)" {
 	assert_python '[]' 20000-20003 40000-40003 <<-'EOF'
 		from sockets import *
 		joined = []
@@ -244,7 +244,7 @@ segments()
 	EOF
 }
 
-@test "a connect to an own address never meets itself" {
+@test "a connect to an own address never meets itself (trap 13)" {
 	ip -n "$NETNS" address add 10.9.9.9/32 dev lo
 	for pool in 20000-20003 40000-40003; do
 		for address in 10.9.9.9 ::ffff:10.9.9.9; do
@@ -293,7 +293,7 @@ segments()
 
 # --- errors ---------------------------------------------------------------------------------------
 
-@test "a pool held by others altogether: the kernel's errors, and soon" {
+@test "a pool held by others altogether: the kernel's errors, and soon (trap 30)" {
 	fence 20000-21999 "$PROBE/bindzero" udp 127.0.0.1
 	serve /usr/bin/python3 -c 'if True:
 		from sockets import *
@@ -321,7 +321,7 @@ EADDRNOTAVAIL
 EAGAIN' ]
 }
 
-@test "an address that runs off the top of the stack is EFAULT" {
+@test "an address that runs off the top of the stack is EFAULT (trap 9)" {
 	net "$PROBE/stacktop" >"$BATS_TEST_TMPDIR/bare"
 	[ "$(grep -c EFAULT "$BATS_TEST_TMPDIR/bare")" -eq 7 ]
 	for pool in "$BIND_POOL" "$LATE_POOL"; do
@@ -371,7 +371,7 @@ EAGAIN' ]
 	assert_ports_in "$LATE_POOL" <"$BATS_TEST_TMPDIR/later"
 }
 
-@test "a process that moves to another network namespace leaves the leases of the old one alone" {
+@test "a process that moves to another network namespace leaves the leases of the old one alone (traps 20, 24)" {
 	for pool in 20000-20009 40000-40009; do
 		assert_python 'inside
 6 stand in time' $pool <<-'EOF'
@@ -391,7 +391,7 @@ EAGAIN' ]
 	done
 }
 
-@test "what a process closes in another network namespace frees no port in the old one" {
+@test "what a process closes in another network namespace frees no port in the old one (trap 20)" {
 	assert_python '0 refused' 20000-20009 40000-40009 <<-'EOF'
 		from sockets import *
 		kept.append(dial(8080))
@@ -413,7 +413,7 @@ EAGAIN' ]
 	EOF
 }
 
-@test "a process that moves to another network namespace leaves the claim of the old one alone" {
+@test "a process that moves to another network namespace leaves the claim of the old one alone (trap 20)" {
 	assert_python '' "$LATE_POOL" <<-'EOF'
 		from sockets import *
 		kept.append(dial(8080))
@@ -439,7 +439,7 @@ EAGAIN' ]
 	[ "$(status_of CLAIM)" = late ]
 }
 
-@test "a process that moves to a network namespace with another sysctl stays in its pool" {
+@test "a process that moves to a network namespace with another sysctl stays in its pool (trap 20)" {
 	assert_python inside "$LATE_POOL" <<-'EOF'
 		from sockets import *
 		kept.append(dial(8080))
@@ -454,7 +454,7 @@ EAGAIN' ]
 	EOF
 }
 
-@test "a process in a chroot without /proc leaves the segment where it is" {
+@test "a process in a chroot without /proc leaves the segment where it is (trap 20)" {
 	mkdir -p "$BATS_TEST_TMPDIR/root/shm"
 	export PORTFENCE_DIR=$BATS_TEST_TMPDIR/root/shm
 	fence_in_background "$BIND_POOL" "$PROBE/hold" 1 8080 127.0.0.1
@@ -477,7 +477,7 @@ EAGAIN' ]
 
 # --- the reap -----------------------------------------------------------------------------------------
 
-@test "a reaper that is killed at it does not hold up the next call" {
+@test "a reaper that is killed at it does not hold up the next call (trap 18)" {
 	run --separate-stderr python 20000-20003 "$PROBE/dial" <<-'EOF'
 		from sockets import *
 		kill = "strace -qq -o /dev/null -e inject=recvfrom,recvmsg,recvmmsg:signal=KILL:when=1".split()
@@ -523,7 +523,7 @@ EAGAIN' ]
 	[ "$(status_of REFUSED)" -eq 0 ]
 }
 
-@test "a signal handler that interrupts a reap does not wait for it to end" {
+@test "a signal handler that interrupts a reap does not wait for it to end (trap 2)" {
 	run --separate-stderr fence 20000-20499 timeout 20 "$PROBE/interrupted" 500
 	echo "slow: $output"
 	[ "$output" -le 2 ]
@@ -563,7 +563,7 @@ EAGAIN' ]
 # --- copies -------------------------------------------------------------------------------------
 
 # One port, used again and again within milliseconds: no reap could give it back in time.
-@test "a lease goes with the last copy, however it is made and closed" {
+@test "a lease goes with the last copy, however it is made and closed (trap 5)" {
 	assert_python 'copies ok' 20000-20000 40000-40000 <<-'EOF'
 		from sockets import *
 		import ctypes, itertools, socket
@@ -601,7 +601,7 @@ EAGAIN' ]
 	EOF
 }
 
-@test "closing everything gives everything back, and CLOSE_RANGE_CLOEXEC gives nothing" {
+@test "closing everything gives everything back, and CLOSE_RANGE_CLOEXEC gives nothing (trap 6)" {
 	assert_python '20 again' 20000-20019 40000-40019 <<-'EOF'
 		from sockets import *
 		import ctypes

@@ -64,22 +64,22 @@ assert_spoilt_segment_is_refused()
 	[ "$(stat -c %a "$PORTFENCE_DIR/$name")" = 600 ]
 }
 
-@test "a missing directory" {
+@test "a missing directory (trap 22)" {
 	PORTFENCE_DIR=$BATS_TEST_TMPDIR/nowhere
 	assert_fenced_without_segment
 	[ ! -e "$PORTFENCE_DIR" ]
 }
 
-@test "a directory that is a file" {
+@test "a directory that is a file (trap 22)" {
 	PORTFENCE_DIR=$PROBE/dial
 	assert_fenced_without_segment
 }
 
-@test "a full tmpfs" {
+@test "a full tmpfs (trap 22)" {
 	assert_fenced_without_segment --in "mount -t tmpfs -o size=4k none '$PORTFENCE_DIR'"
 }
 
-@test "a read-only directory" {
+@test "a read-only directory (trap 22)" {
 	assert_fenced_without_segment --in "mount -t tmpfs -o ro none '$PORTFENCE_DIR'"
 }
 
@@ -127,64 +127,64 @@ assert_spoilt_segment_is_refused()
 	done
 }
 
-@test "a symlink in the segment's place" {
+@test "a symlink in the segment's place (trap 22)" {
 	name=$(segment_name)
 	mv "$name" "$BATS_TEST_TMPDIR/elsewhere"
 	ln -s "$BATS_TEST_TMPDIR/elsewhere" "$name"
 	assert_spoilt_segment_is_refused
 }
 
-@test "a FIFO in the segment's place" {
+@test "a FIFO in the segment's place (trap 22)" {
 	name=$(segment_name)
 	rm "$name"
 	mkfifo -m 600 "$name"
 	assert_spoilt_segment_is_refused
 }
 
-@test "a directory in the segment's place" {
+@test "a directory in the segment's place (trap 22)" {
 	name=$(segment_name)
 	rm "$name"
 	mkdir "$name"
 	assert_spoilt_segment_is_refused
 }
 
-@test "a segment of another user" {
+@test "a segment of another user (trap 22)" {
 	name=$(segment_name)
 	chown nobody "$name"
 	assert_spoilt_segment_is_refused
 }
 
-@test "a segment that all may write" {
+@test "a segment that all may write (trap 22)" {
 	name=$(segment_name)
 	chmod 666 "$name"
 	assert_spoilt_segment_is_refused
 }
 
-@test "an empty segment" {
+@test "an empty segment (trap 22)" {
 	name=$(segment_name)
 	: >"$name"
 	assert_spoilt_segment_is_refused
 }
 
-@test "a truncated segment" {
+@test "a truncated segment (trap 22)" {
 	name=$(segment_name)
 	truncate -s 5000 "$name"
 	assert_spoilt_segment_is_refused
 }
 
-@test "a segment of garbage" {
+@test "a segment of garbage (trap 22)" {
 	name=$(segment_name)
 	dd if=/dev/urandom of="$name" bs="$(stat -c %s "$name")" count=1 conv=notrunc status=none
 	assert_spoilt_segment_is_refused
 }
 
-@test "a segment of zeroes" {
+@test "a segment of zeroes (trap 22)" {
 	name=$(segment_name)
 	dd if=/dev/zero of="$name" bs="$(stat -c %s "$name")" count=1 conv=notrunc status=none
 	assert_spoilt_segment_is_refused
 }
 
-@test "garbage behind a good header never leads out of the range" {
+@test "garbage behind a good header never leads out of the range (trap 22)" {
 	name=$(segment_name)
 	size=$(stat -c %s "$name")
 	head -c $((size - 8192)) /dev/urandom |
@@ -196,7 +196,7 @@ assert_spoilt_segment_is_refused()
 	done
 }
 
-@test "garbage in the place of a living segment never leads out of the range" {
+@test "garbage in the place of a living segment never leads out of the range (trap 22)" {
 	name=$(segment_name)
 	size=$(stat -c %s "$name")
 	fence_in_background "$BIND_POOL" "$PROBE/threads" 8 200 8080

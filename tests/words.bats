@@ -88,7 +88,7 @@ emulate()
 
 # --- 32 and 64 bit -----------------------------------------------------------------------------
 
-@test "one path in LD_PRELOAD serves programs of both word sizes, and the loader says nothing" {
+@test "one path in LD_PRELOAD serves programs of both word sizes, and the loader says nothing (trap 23)" {
 	# shellcheck disable=SC2016 # the loader expands it
 	run --separate-stderr fence "$BIND_POOL" printenv LD_PRELOAD
 	[ "$output" = "$PAIR/\$LIB/libportfence.so" ]
@@ -103,7 +103,7 @@ emulate()
 	[ "$output" = "$B/libportfence.so" ]
 }
 
-@test "32-bit and 64-bit programs share one segment, down to the last port" {
+@test "32-bit and 64-bit programs share one segment, down to the last port (trap 23)" {
 	for pool in 20000-20999 40000-40999; do
 		fence_in_background "$pool" "$P32/probe/hold" 500 8080 127.0.0.1
 		small=$LOG
@@ -125,7 +125,7 @@ emulate()
 	done
 }
 
-@test "a segment is legal in the other word size, whichever made it" {
+@test "a segment is legal in the other word size, whichever made it (trap 23)" {
 	for folder in "$P32/probe" "$PROBE"; do
 		run --separate-stderr fence "$BIND_POOL" "$folder/dial" tcp 127.0.0.1 8080
 		[ -z "$stderr" ]
@@ -138,7 +138,7 @@ emulate()
 	done
 }
 
-@test "a 32-bit program starts a 64-bit one in the same fence, and the other way round" {
+@test "a 32-bit program starts a 64-bit one in the same fence, and the other way round (traps 17, 23)" {
 	for pool in 20000-20009 40000-40009; do
 		for pair in "$P32/probe $PROBE" "$PROBE $P32/probe"; do
 			read -r first second <<<"$pair"
@@ -180,13 +180,13 @@ emulate()
 
 # --- musl --------------------------------------------------------------------------------------
 
-@test "a musl program is fenced by the library that was built with glibc" {
+@test "a musl program is fenced by the library that was built with glibc (trap 27)" {
 	assert_each_fenced "$MUSL"
 	PORTFENCE=$B/portfence
 	assert_each_fenced "$MUSL"
 }
 
-@test "a musl program is fenced by a library that was built with musl" {
+@test "a musl program is fenced by a library that was built with musl (trap 27)" {
 	for pool in "$BIND_POOL" "$LATE_POOL"; do
 		run --separate-stderr net env LD_PRELOAD="$MUSL/libportfence.so" \
 			PORTFENCE_PORTS="$pool" "$MUSL/probe/each" 127.0.0.1 8080
@@ -227,7 +227,7 @@ emulate()
 	done
 }
 
-@test "a segment of the other byte order is refused in one line, and the range still holds" {
+@test "a segment of the other byte order is refused in one line, and the range still holds (trap 22)" {
 	for pair in 'aarch64 s390x' 's390x aarch64'; do
 		read -r first second <<<"$pair"
 		emulate "$first" "$BIND_POOL" each 127.0.0.1 8080
