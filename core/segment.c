@@ -272,10 +272,10 @@ int pf_segment_policy(void *bytes, size_t size, struct pf_policy *ret_policy)
 	const struct pf_layout_header *header = bytes;
 	struct pf_policy policy = {.count = 0};
 
-	if (size < sizeof *header || header->pools == 0 || header->pools > PF_POOLS_MAX)
+	if (size < sizeof *header)
 		return -EBADMSG;
-	policy.count = header->pools;
-	if (size < stripes_offset(&policy))
+	policy.count = header->pools; // once: whoever wrote it may be writing still
+	if (policy.count == 0 || policy.count > PF_POOLS_MAX || size < stripes_offset(&policy))
 		return -EBADMSG;
 	for (uint32_t i = 0; i < policy.count; i++) {
 		const struct pf_layout_pool *entry = table_of(bytes) + i;
