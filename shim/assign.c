@@ -236,8 +236,9 @@ static void sharing_resume(const struct seeker *seeker, struct sharing sharing)
 // no port; or what bind(2) says of the socket or the address, -errno: then nothing is taken.
 static int claim_by_bind(struct seeker *seeker, struct sockaddr_storage *address, socklen_t length)
 {
-	// Each refusal is about another port: the search goes on behind it.
-	uint32_t tries = seeker->pool->ranges.ports;
+	// Each refusal is about another port, the search goes on behind it; but those that were
+	// refused while others held may come once more before these.
+	uint32_t tries = 2 * seeker->pool->ranges.ports;
 	while (tries--) {
 		uint16_t port;
 		int result = seeker_take(seeker, &port);

@@ -630,3 +630,28 @@ EAGAIN' ]
 		print("owner", "kept" if libc.fcntl(s.fileno(), get_owner) == -os.getpgrp() else "lost")
 	EOF
 }
+
+# --- what the fuzzer found ------------------------------------------------------------------------
+
+@test "the one port that unfenced programs leave is found every time" {
+	serve /usr/bin/python3 -u -c 'import signal, socket
+held = [socket.socket() for _ in range(31)]
+for port, s in enumerate(held, 20001):
+    s.bind(("0.0.0.0", port))
+print("bound")
+signal.pause()'
+	wait_for_line '^bound$'
+	# The order of the first search decides about the next ones.
+	for _ in {1..8}; do
+		rm -f "$PORTFENCE_DIR"/portfence.*
+		assert_python 'found it' 20000-20031 <<-'EOF'
+			from sockets import *
+			for _ in range(10):
+			    s = new()
+			    s.bind(("0.0.0.0", 0))
+			    assert port_of(s) == 20000
+			    s.close()
+			print("found it")
+		EOF
+	done
+}
