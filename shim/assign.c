@@ -770,8 +770,9 @@ static int bind_to_any(int fd, struct pf_fd state, uint64_t ticket, const struct
 }
 
 // bind to a port of the program's choice. If it is the pool's and nobody has it, it is a lease, so
-// that others do not get it, where the kernel would let them (SO_REUSEADDR, SO_REUSEPORT). Returns
-// 0 or -errno.
+// that others do not get it, where the kernel would let them (SO_REUSEADDR, SO_REUSEPORT). A lease
+// that the socket had is of a connect that failed, or the kernel would not bind it again. Returns 0
+// or -errno.
 static int bind_to_port(int fd, struct pf_fd state, uint64_t ticket, const struct sockaddr *address,
 	socklen_t length, uint16_t port)
 {
@@ -782,10 +783,12 @@ static int bind_to_port(int fd, struct pf_fd state, uint64_t ticket, const struc
 		struct seeker seeker = seeker_for(fd, state, ticket, stripe_of_own(state), NULL);
 		if (pf_pool_mark(seeker.pool, seeker.stripe, port)) {
 			lease_record(&seeker, port, 0);
+			pf_lifetime_give(state);
 			return 0;
 		}
 	}
 	state_record(fd, ticket, state, PF_FD_BOUND);
+	pf_lifetime_give(state);
 	return 0;
 }
 

@@ -655,3 +655,22 @@ signal.pause()'
 		EOF
 	done
 }
+
+@test "a socket that is bound after its connect has failed leaves nothing to the reap" {
+	netns_add_silence
+	fence_in_background 40000-40001 /usr/bin/python3 -u -c 'from sockets import *
+import select, signal
+s = new()
+s.setsockopt(socket.IPPROTO_TCP, 18, 1) # TCP_USER_TIMEOUT
+s.setblocking(False)
+s.connect_ex(("10.99.0.2", 80))
+assert select.select([], [s], [], 20)[1]
+assert s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+s.bind(("127.0.0.1", 0))
+s.close()
+print("closed")
+signal.pause()'
+	wait_for_line '^closed$'
+	[ "$(status_of REAPED)" -eq 0 ]
+	[ "$(status_of LEASED)" -eq 0 ]
+}
