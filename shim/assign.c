@@ -549,27 +549,36 @@ static bool is_own_port(int fd, struct pf_fd lease, const struct pf_endpoint *de
 static ssize_t tcp_connect(int fd, struct pf_fd state, uint64_t ticket,
 	const struct pf_endpoint *destination, const struct operation *operation)
 {
-	bool own = is_own_port(fd, state, destination);
-	if (own && !(state.flags & PF_FD_LATE))
-		return -EADDRNOTAVAIL; // bound for good
-	if (own) {
+	bool bound = state.flags & PF_FD_BOUND;
+	if (bound && !pf_classify_port(fd)) {
+		// A stale entry, of a socket that was closed or disconnected past it.
+		if (!pf_fdmap_is_borrowed())
+			pf_lifetime_give(pf_fdmap_forget(fd));
+		state = pf_classify(fd, false, &ticket);
+		if (state.kind != PF_FD_TCP)
+			return operation->run(operation);
+		bound = false;
+	}
+	if (bound && is_own_port(fd, state, destination)) {
+		if (!(state.flags & PF_FD_LATE))
+			return -EADDRNOTAVAIL; // bound for good
 		state_record(fd, ticket, state, 0);
 		pf_lifetime_give(state);
 		state = pf_classify(fd, false, &ticket);
+		bound = false;
 	}
-	if ((state.flags & PF_FD_BOUND) && (state.flags & PF_FD_LATE)) {
+	if (bound && (state.flags & PF_FD_LATE)) {
 		bool refused;
 		ssize_t result = connect_again(fd, state, ticket, operation, &refused);
 		if (!refused)
 			return result;
 		state = pf_classify(fd, false, &ticket);
+		bound = false;
 	}
-	// A stale entry may say "bound" of a new socket; then the kernel shows no port.
-	if ((state.flags & PF_FD_BOUND) && pf_classify_port(fd)) {
-		if (state.flags & PF_FD_LEASE)
-			return connect_bound(fd, state, ticket, destination, operation);
+	if (bound && (state.flags & PF_FD_LEASE))
+		return connect_bound(fd, state, ticket, destination, operation);
+	if (bound)
 		return operation->run(operation);
-	}
 	struct seeker seeker = seeker_for(fd, state, ticket, PF_STRIPE_TCP, destination);
 	if (pf_pool_claim(seeker.pool) == PF_CLAIM_LATE)
 		return connect_late(&seeker, operation);

@@ -674,3 +674,15 @@ signal.pause()'
 	[ "$(status_of REAPED)" -eq 0 ]
 	[ "$(status_of LEASED)" -eq 0 ]
 }
+
+@test "a socket that has the number of one closed, both past the hooks, connects from the pool" {
+	assert_python inside "$BIND_POOL" "$LATE_POOL" <<-'EOF'
+		from sockets import *
+		call = {"x86_64": (3, 41), "aarch64": (57, 198)}[os.uname().machine]
+		s = dial(8080)
+		assert libc.syscall(call[0], s.fileno()) == 0
+		assert libc.syscall(call[1], AF_INET, TCP, 0) == s.fileno()
+		s.connect(("127.0.0.1", 8080))
+		print(where(s))
+	EOF
+}
