@@ -48,7 +48,7 @@ static void spawn(__typeof__(posix_spawn) *call)
 
 static void shell(void)
 {
-	char command[4096], line[4096];
+	static char command[4096], line[4096]; // not on a small stack
 	FILE *output;
 
 	snprintf(command, sizeof(command), "%s %s %s", arguments[0], arguments[1], arguments[2]);
