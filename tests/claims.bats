@@ -114,6 +114,16 @@ assert_every_call_in()
 	assert_every_call_in 40000-40004,20000-20004 bind
 }
 
+@test "threads find ports in pools of every shape" {
+	for pool in 1-65535 65535 1 20000 20000-20004,21000-21004 20001-20065 32700-32799; do
+		run --separate-stderr preload "$pool" "$PROBE/threads" 8 20 8080
+		echo "$pool: $status $output"
+		[ "$status" -eq 0 ]
+		[[ ${lines[0]} =~ ^[1-9][0-9]*\ connected ]]
+		printf '%s\n' "${lines[@]:1}" | assert_ports_in "$pool"
+	done
+}
+
 @test "ports below 1024 are refused without privilege, at once, as the kernel refuses them (trap 29)" {
 	run net setpriv --reuid=nobody --regid=nogroup --clear-groups --bounding-set=-all \
 		"$PORTFENCE" run --ports 600-699 -- "$PROBE/dial" tcp 127.0.0.1 8080
@@ -124,6 +134,17 @@ assert_every_call_in()
 		env LD_PRELOAD="$SHIM" PORTFENCE_PORTS=600-699 "$PROBE/bindzero" udp 127.0.0.1
 	[ "$status" -ne 0 ]
 	[ "$(grep -c EACCES "$PORTFENCE_DIR/calls")" -eq 1 ]
+}
+
+@test "a kernel that gives no random numbers gives ports all the same" {
+	for pool in 20000-20099 40000-40099; do
+		run net strace -f -qq -o /dev/null -e trace=getrandom -e inject=getrandom:error=ENOSYS \
+			"$PORTFENCE" run --ports "$pool" -- "$PROBE/threads" 8 20 8080
+		echo "$output"
+		[ "${lines[0]}" = '160 connected, 0 failed' ]
+		printf '%s\n' "${lines[@]:1}" | assert_ports_in "$pool"
+		[ "${lines[1]}" -ne "${lines[2]}" ]
+	done
 }
 
 @test "a new pool's first ports are nowhere near each other" {

@@ -391,6 +391,23 @@ EAGAIN' ]
 	done
 }
 
+@test "a process that comes back to a network namespace by setns finds its pool there" {
+	assert_python 'inside, then 1 refused' 20000-20009 40000-40009 <<-'EOF'
+		from sockets import *
+		for _ in range(9): kept.append(dial(8080))
+		def moved():
+		    home = os.open("/proc/self/ns/net", os.O_RDONLY)
+		    netns_new()
+		    server = listener(8080)
+		    there = dial(8080)
+		    assert libc.setns(home, 0x40000000) == 0
+		    kept.append(dial(8080))
+		    print(where(kept[-1]) + ", then", refusals([lambda: dial(8080)]), "refused")
+		assert in_child(moved) == 0
+	EOF
+	[ "$(status_of REFUSED)" -eq 0 ]
+}
+
 @test "what a process closes in another network namespace frees no port in the old one (trap 20)" {
 	assert_python '0 refused' 20000-20009 40000-40009 <<-'EOF'
 		from sockets import *
@@ -598,6 +615,41 @@ EAGAIN' ]
 		    assert libc.dup2(s.fileno(), s.fileno()) == s.fileno()
 		    s.close()
 		print("copies ok")
+	EOF
+}
+
+@test "closefrom gives everything back on a kernel without close_range" {
+	assert_closes_from()
+	{
+		net strace -f --seccomp-bpf -qq -o /dev/null -e trace=close_range -e inject=close_range:error=ENOSYS \
+			"$PORTFENCE" run --ports "$1" -- timeout 60 /usr/bin/python3 -
+	}
+	for pool in 20000-20009 40000-40009; do
+		run assert_closes_from "$pool" <<-'EOF'
+			from sockets import *
+			def fill(): return [dial(8080).detach() for _ in range(10)]
+			fds = fill()
+			assert libc.close_range(min(fds), 0xffffffff, 0) == -1 and ctypes.get_errno() == 38
+			assert refusals([lambda: dial(8080)]) == 1
+			libc.closefrom(min(fds))
+			print(len(fill()), "again")
+		EOF
+		echo "$output"
+		[ "${lines[-1]}" = '10 again' ]
+	done
+}
+
+@test "connect and close by their other names, __connect and __close, take a port and give it back" {
+	assert_python 'inside 10 times' 20000-20001 40000-40001 <<-'EOF'
+		from sockets import *
+		to = struct.pack("=H", AF_INET) + struct.pack("!H4s8x", 8080, socket.inet_aton("127.0.0.1"))
+		for _ in range(10):
+		    s = new()
+		    assert libc["__connect"](s.fileno(), to, len(to)) == 0
+		    assert where(s) == "inside", where(s)
+		    assert libc["__close"](s.detach()) == 0
+		    os.open("/dev/null", os.O_RDONLY)  # else socket() would see that the number is free
+		print("inside 10 times")
 	EOF
 }
 
