@@ -8,14 +8,22 @@ mandir = $(PREFIX)/share/man
 datadir = $(PREFIX)/share
 
 # M32=1 builds the library for 32-bit programs, too (Debian: gcc-multilib), in 32/ beside the other.
-# SAN=address|undefined|thread builds with that sanitizer, in a folder of its own.
+# SAN=address|undefined|thread builds with that sanitizer, SAN=coverage (CC=clang) so that every
+# process counts the lines it runs; each in a folder of its own.
 B = build$(SAN:%=-%)
 CFLAGS = -O2 -g
 WARN = -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
 	-Wformat=2 -Wundef
 # WERROR=1 turns warnings into errors.
 werror = $(WERROR:1=-Werror)
-sanitize = $(SAN:%=-fsanitize=% -fno-omit-frame-pointer)
+# The fence of TSan's complaint orders atomics only, and those it follows.
+sanitize_thread = -Wno-tsan
+# Counted in the mapped file itself: nothing is lost to _exit, exec, SIGKILL or `env -i`.
+sanitize_coverage = -fprofile-instr-generate=$(abspath $(B))/profile/%m%c.profraw \
+	-fprofile-update=atomic -fcoverage-mapping -mllvm -runtime-counter-relocation \
+	-Wno-unused-command-line-argument
+sanitize = $(patsubst %,-fsanitize=% -fno-sanitize-recover=all -fno-omit-frame-pointer,$(filter-out \
+	coverage,$(SAN))) $(sanitize_$(SAN))
 
 cflags = -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(sanitize) $(WARN) -Iinclude -Icore \
 	-DPF_VERSION=\"$(VERSION)\" -DPF_LIBDIR=\"$(libdir)/portfence\" -MMD -MP
@@ -26,7 +34,8 @@ test_cflags = $(cflags) -pthread
 
 hardened = -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed
 # It is loaded into every process: one mapping for code and constants, no start files.
-fence_ldflags = -shared $(hardened) -nostartfiles -Wl,-z,noseparate-code $(if $(SAN),,-Wl,-z,defs) -Wl,--version-script=shim/exports.map
+fence_ldflags = -shared $(hardened) -Wl,-z,noseparate-code $(if $(filter coverage,$(SAN)),,-nostartfiles) \
+	$(if $(SAN),,-Wl,-z,defs -Wl,--version-script=shim/exports.map)
 
 core = $(patsubst %.c,$(B)/obj/%.o,$(wildcard core/*.c))
 shim = $(patsubst %.c,$(B)/obj/%.o,$(wildcard shim/*.c))
@@ -37,7 +46,7 @@ preloads = $(patsubst tests/%.c,$(B)/%.so,$(wildcard tests/preload/*.c))
 benches = $(patsubst %.c,$(B)/%,$(wildcard bench/*.c))
 stresses = $(B)/stress/driver $(B)/stress/worker $(B)/stress/fill
 sources = $(wildcard include/portfence/*.h core/*.[ch] shim/*.[ch] cli/*.[ch] \
-	tests/*/*.[ch] bench/*.[ch])
+	tests/*.c tests/*/*.[ch] bench/*.[ch])
 
 # As many jobs as processors where a verb builds, unless -j was given.
 jobs = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
@@ -62,6 +71,32 @@ check-unit: ## run the unit tests only
 check-bats: ## run the bats tests only
 	$(submake) all probes preloads
 	@B=$(B) tests/run.sh bats $(T)
+
+# What the next five find in any program fails; SHORT=1 is a part of the tests, T=FILE only that one.
+asan: ## run the tests with the address sanitizer
+	@tests/setup.sh check
+	$(submake) SAN=address programs
+	@B=build-address tests/sanitize.sh address $(T)
+
+ubsan: ## run the tests with the undefined-behaviour sanitizer
+	@tests/setup.sh check
+	$(submake) SAN=undefined programs
+	@B=build-undefined tests/sanitize.sh undefined $(T)
+
+tsan: ## run the tests with the thread sanitizer
+	@tests/setup.sh check
+	$(submake) SAN=thread programs
+	@B=build-thread tests/sanitize.sh thread $(T)
+
+valgrind: ## run the tests under valgrind's memcheck
+	@tests/setup.sh check
+	$(submake) programs
+	@B=$(B) tests/sanitize.sh valgrind $(T)
+
+cov: ## run the tests and say which lines they ran: 90 % at the least
+	@tests/setup.sh cov
+	$(submake) SAN=coverage CC=clang programs
+	@B=build-coverage tests/coverage.sh $(T)
 
 lint: ## formatting, static analysis, layer and symbol rules
 	@tests/setup.sh lint
@@ -97,7 +132,7 @@ clean: ## remove what was built
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
-	@echo 'Variables: CC CFLAGS WERROR=1 M32=1 SAN=address|undefined|thread PREFIX DESTDIR T=FILE'
+	@echo 'Variables: CC CFLAGS WERROR=1 M32=1 SAN=address|undefined|thread PREFIX DESTDIR T=FILE SHORT=1'
 
 # FILE:PLACE of what is installed where it exists.
 extras = $(foreach f,$(wildcard docs/*.1),$f:$(mandir)/man1/$(notdir $f)) \
@@ -120,7 +155,10 @@ benches: $(benches)
 programs: all units probes preloads benches $(stresses)
 
 $(B)/libportfence.so: $(core) $(shim) shim/exports.map
-	$(CC) $(CFLAGS) $(sanitize) $(fence_ldflags) -o $@ $(core) $(shim) $(LDFLAGS)
+	$(CC) $(CFLAGS) $(sanitize) $(fence_ldflags) -o $@ $(filter %.o,$^) $(LDFLAGS)
+
+build-address/libportfence.so: build-address/obj/tests/asan.o
+build-address/obj/tests/asan.o: own_cflags = $(fence_cflags)
 
 $(B)/32/libportfence.so: always
 	$(submake) M32= B=$(B)/32 CC='$(CC) -m32 -Wno-psabi' $@
@@ -128,6 +166,9 @@ $(B)/32/libportfence.so: always
 
 $(B)/portfence: $(core) $(cli)
 	$(CC) $(CFLAGS) $(sanitize) -pie $(hardened) -o $@ $^ $(LDFLAGS)
+
+# Nobody asks which lines of these ran.
+$(probes) $(benches) $(stresses): sanitize_coverage =
 
 $(B)/obj/core/%.o $(B)/obj/shim/%.o: own_cflags = $(fence_cflags)
 $(B)/obj/cli/%.o: own_cflags = $(command_cflags)
@@ -168,5 +209,5 @@ $(B)/flags: always
 -include $(wildcard $(B)/obj/*/*.d $(B)/unit/*.d $(B)/probe/*.d $(B)/preload/*.d $(B)/bench/*.d)
 
 .DELETE_ON_ERROR:
-.PHONY: all demo check check-unit check-bats lint fmt bench stress install uninstall clean help units \
-	probes preloads benches programs always
+.PHONY: all demo check check-unit check-bats asan ubsan tsan valgrind cov lint fmt bench stress \
+	install uninstall clean help units probes preloads benches programs always

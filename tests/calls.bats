@@ -201,10 +201,12 @@ EALREADY $port"
 	done
 }
 
+# bats test_tags=no-valgrind
 @test "every odd call answers as it does without a fence (traps 4, 5, 9, 10)" {
 	assert_same_answers answers 8080
 }
 
+# bats test_tags=no-valgrind
 @test "every odd call answers as it does without a fence when the environment alone wraps it (traps 4, 9)" {
 	net "$PROBE/answers" 8080 >"$BATS_TEST_TMPDIR/bare"
 	preload "$BIND_POOL" "$PROBE/answers" 8080 >"$BATS_TEST_TMPDIR/wrapped"

@@ -114,6 +114,7 @@ b c  d -- -e
 seven" ]
 }
 
+# bats test_tags=no-thread
 @test "no descriptor is added" {
 	net ls /proc/self/fd >"$BATS_TEST_TMPDIR/bare"
 	fence 20000 ls /proc/self/fd >"$BATS_TEST_TMPDIR/wrapped"

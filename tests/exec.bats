@@ -63,6 +63,7 @@ assert_ways_keep_the_fence()
 	done
 }
 
+# bats test_tags=no-address
 @test "PORTFENCE_DISABLE=1 in a program's environment ends the fence (trap 17)" {
 	for way in "${WAYS[@]}"; do
 		run fence "$BIND_POOL" "$PROBE/start" "$way" disabled "$PROBE/bindzero" tcp 127.0.0.1
@@ -71,6 +72,7 @@ assert_ways_keep_the_fence()
 	done
 }
 
+# bats test_tags=no-address,no-thread,no-coverage
 @test "the next program's environment is its own, with the fence added" {
 	local added=("PORTFENCE_PORTS=$BIND_POOL" "PORTFENCE_DIR=$PORTFENCE_DIR")
 	run fence "$BIND_POOL" env -i FOO=1 env
@@ -101,6 +103,7 @@ os.execve(sys.argv[1], sys.argv[1:], {})' "$PROBE/bindzero" tcp 127.0.0.1
 	assert_ports_in "$BIND_POOL" <<<"$output"
 }
 
+# bats test_tags=no-thread
 @test "Python's subprocess and Java's ProcessBuilder with an empty environment keep the fence (traps 15, 17)" {
 	run fence "$BIND_POOL" python3 -c '
 import subprocess, sys

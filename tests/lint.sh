@@ -9,7 +9,7 @@ B=${B:-build}
 shopt -s nullglob
 export LC_ALL=C
 product=(include/portfence/*.h core/*.[ch] shim/*.[ch] cli/*.[ch])
-code=("${product[@]}" tests/*/*.[ch] bench/*.[ch])
+code=("${product[@]}" tests/*.c tests/*/*.[ch] bench/*.[ch])
 units=(core/*.c shim/*.c cli/*.c)
 report=$(mktemp)
 trap 'rm "$report"' EXIT

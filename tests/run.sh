@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 # Runs what was built and adds it up: run.sh [all|unit|bats] [FILE...]
 # FILE is a tests/*.bats or a tests/unit/test_*.c; without one, everything of that kind runs.
+# WATCHER is a command to run the tested programs under, TAGS an expression on bats tags.
 # The last line is "N passed, N failed, N skipped". Nothing run is a failure.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -59,13 +60,15 @@ count()
 run_unit()
 {
 	echo "# $1"
-	CMOCKA_MESSAGE_OUTPUT=TAP run 300 "$1"
+	# shellcheck disable=SC2086 # words
+	CMOCKA_MESSAGE_OUTPUT=TAP run 300 ${WATCHER-} "$1"
 	count "$1" $?
 }
 
 run_bats()
 {
-	run 1200 bats --formatter tap --timing --print-output-on-failure "$@"
+	run 1200 bats --formatter tap --timing --print-output-on-failure \
+		${TAGS:+--filter-tags "$TAGS"} "$@"
 	count bats $?
 }
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Installs what a verb needs and Debian does not have yet: setup.sh build|demo|check|lint
+# Installs what a verb needs and Debian does not have yet: setup.sh build|demo|check|cov|lint
 # Says nothing and asks nobody when nothing is missing. No daemon is started by it.
 set -eu
 
@@ -16,6 +16,7 @@ check="$demo bats libcmocka-dev libmnl-dev util-linux mount procps wget apache2-
 	binutils-aarch64-linux-gnu libc6-dev-arm64-cross libgcc-12-dev-arm64-cross
 	binutils-s390x-linux-gnu libc6-dev-s390x-cross libgcc-12-dev-s390x-cross
 	golang-go:go libcap2-bin"
+cov="$check llvm libclang-rt-dev"
 lint="$build clang clang-format clang-tidy cppcheck shellcheck"
 
 PATH=$PATH:/usr/sbin:/sbin
@@ -65,6 +66,7 @@ case ${1-} in
 build) wanted=$build ;;
 demo) wanted=$demo ;;
 check) wanted=$check ;;
+cov) wanted=$cov ;;
 lint) wanted=$lint ;;
 install) # from below, as root
 	shift
@@ -72,7 +74,7 @@ install) # from below, as root
 	exit
 	;;
 *)
-	echo 'usage: setup.sh build|demo|check|lint' >&2
+	echo 'usage: setup.sh build|demo|check|cov|lint' >&2
 	exit 2
 	;;
 esac

@@ -196,6 +196,20 @@ assert_spoilt_segment_is_refused()
 	done
 }
 
+@test "garbage from any offset on never leads threads out of the range" {
+	name=$(segment_name)
+	size=$(stat -c %s "$name")
+	for offset in 0 1024 4096; do
+		head -c $((size - offset)) /dev/urandom |
+			dd of="$name" bs=64k seek="$offset" oflag=seek_bytes conv=notrunc status=none
+		run --separate-stderr preload "$BIND_POOL" "$PROBE/threads" 4 20 8080
+		echo "$offset: $status $output"
+		[ "$status" -eq 0 ]
+		[[ ${lines[0]} =~ ^[1-9][0-9]*\ connected ]]
+		printf '%s\n' "${lines[@]:1}" | assert_ports_in "$BIND_POOL"
+	done
+}
+
 @test "garbage in the place of a living segment never leads out of the range (trap 22)" {
 	name=$(segment_name)
 	size=$(stat -c %s "$name")

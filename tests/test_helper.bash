@@ -145,7 +145,8 @@ fence_in_background()
 {
 	local ranges=$1
 	shift
-	serve "$PORTFENCE" run --ports "$ranges" -- "$@"
+	# shellcheck disable=SC2086 # words
+	serve ${WATCHER-} "$PORTFENCE" run --ports "$ranges" -- "$@"
 }
 
 # Waits until the log of the companion started last has a line that matches.
@@ -197,7 +198,8 @@ fence()
 {
 	local ranges=$1
 	shift
-	net "$PORTFENCE" run --ports "$ranges" -- "$@"
+	# shellcheck disable=SC2086 # words
+	net ${WATCHER-} "$PORTFENCE" run --ports "$ranges" -- "$@"
 }
 
 # The same by the environment alone: preload RANGES COMMAND...
@@ -205,7 +207,8 @@ preload()
 {
 	local ranges=$1
 	shift
-	net env LD_PRELOAD="$SHIM" PORTFENCE_PORTS="$ranges" "$@"
+	# shellcheck disable=SC2086 # words
+	net ${WATCHER-} env LD_PRELOAD="$SHIM" PORTFENCE_PORTS="$ranges" "$@"
 }
 
 # --- observers -------------------------------------------------------------------------------

@@ -5,6 +5,9 @@
 # Each test is a process of its own.
 # shellcheck disable=SC2030,SC2031
 
+# It builds for itself.
+# bats file_tags=no-coverage
+
 load test_helper
 
 # 64-bit and 32-bit library, laid out as they are installed.
