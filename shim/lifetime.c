@@ -3,9 +3,9 @@
 //
 // Theory of operation. A lease is given back at once where this process alone can know that its
 // socket ended: the last fd that the map has the lease for was closed here, and no fork came
-// between socket and close. Everything else is left to the reap, which asks the kernel. So every rule
-// below may be incomplete, and a process may be killed in the midst of any: the port is then used a
-// little longer, or free a little early, and the kernel refuses whom it must.
+// between socket and close. Everything else is left to the reap, which asks the kernel. So every
+// rule below may be incomplete, and a process may be killed in the midst of any: the port is then
+// used a little longer, or free a little early, and the kernel refuses whom it must.
 //
 //	close, fclose,    the lease is taken out of the map before the real close: right after it,
 //	close_range       the number may be another thread's new socket

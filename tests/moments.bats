@@ -29,7 +29,7 @@ assert_moments_in()
 
 @test "connects before main, after it, and at the end of threads leave from the pool (trap 2)" {
 	for pool in "$BIND_POOL" "$LATE_POOL"; do
-		preload "$pool" "$PROBE/moments" 2>&1 | assert_moments_in "$pool" 6
+		preload "$pool" "$PROBE/moments" 2>&1 | assert_moments_in "$pool" 7
 		[ "$(status_of LEASED)" -eq 0 ]
 		rm "$PORTFENCE_DIR"/*
 	done
@@ -112,7 +112,7 @@ assert_moments_in()
 	for pool in "$BIND_POOL" "$LATE_POOL"; do
 		for order in "$SHIM:$PRELOAD/callback.so" "$PRELOAD/callback.so:$SHIM"; do
 			net env LD_PRELOAD="$order" PORTFENCE_PORTS="$pool" timeout 20 "$PROBE/moments" |
-				assert_moments_in "$pool" 6
+				assert_moments_in "$pool" 7
 			net env LD_PRELOAD="$order" PORTFENCE_PORTS="$pool" timeout 20 \
 				"$PROBE/threads" 8 50 8080 >"$BATS_TEST_TMPDIR/threads"
 			grep -q '^400 connected, 0 failed$' "$BATS_TEST_TMPDIR/threads"

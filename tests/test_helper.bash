@@ -49,13 +49,15 @@ netns_new()
 	ip -n "$NETNS" link set lo up
 }
 
-# Gives the namespace 10.99.0.1, and with it a network where nobody answers.
+# Gives the namespace 10.99.0.1, and with it a network where nobody answers: the kernel knows the
+# neighbour 10.99.0.2, or it would give up on it after three seconds.
 netns_add_silence()
 {
 	ip -n "$NETNS" link add silent0 type veth peer name silent1
 	ip -n "$NETNS" address add 10.99.0.1/24 dev silent0
 	ip -n "$NETNS" link set silent0 up
 	ip -n "$NETNS" link set silent1 up
+	ip -n "$NETNS" neighbour add 10.99.0.2 lladdr 02:00:00:00:00:01 dev silent0
 }
 
 # Ends what still runs in the namespace, children of servers say, and the namespace.

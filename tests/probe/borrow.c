@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // In a pool of one port: a child that shares our memory (vfork) or has a copy of it (clone past
-// libc) closes and replaces its copies of our connection; the port must stay ours, and be free right
-// after our own close. Prints what went wrong, or "all N held".
+// libc) closes and replaces its copies of our connection; the port must stay ours, and be free
+// right after our own close. Prints what went wrong, or "all N held".
 #define _GNU_SOURCE 1
 #include <err.h>
 #include <errno.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Cancels threads in libc's calls: those with a cancellation that is pending, call by call, or COUNT
-// that wait for a peer that never answers. Prints which calls let themselves be cancelled, or that
-// all threads ended; those close their socket on their way out.
+// Cancels threads in libc's calls: those with a cancellation that is pending, call by call, or
+// COUNT that wait for a peer that never answers. Prints which calls let themselves be cancelled, or
+// that all threads ended; those close their socket on their way out.
 #define _GNU_SOURCE 1
 #include <arpa/inet.h>
 #include <err.h>

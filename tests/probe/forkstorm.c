@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Forks children while THREADS threads connect and close: half of the children close everything, all
-// execute true. Prints how many children ended badly, and how many connects failed.
+// Forks children while THREADS threads connect and close: half of the children close everything,
+// all execute true. Prints how many children ended badly, and how many connects failed.
 #define _GNU_SOURCE 1
 #include <err.h>
 #include <netinet/in.h>
@@ -17,7 +17,8 @@ static struct sockaddr_in to = {.sin_family = AF_INET};
 static atomic_bool over;
 static atomic_int failed;
 
-// Opens a connection that leaves no TIME_WAIT. Returns its descriptor; sets *ret_result to connect's.
+// Opens a connection that leaves no TIME_WAIT. Returns its descriptor; sets *ret_result to
+// connect's.
 static int dial(int *ret_result)
 {
 	struct linger reset = {.l_onoff = 1};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Makes every call that the fence stands in front of, while a signal handler makes them too, in the
-// midst of whatever the fence does; prints how many failed and how many ports were not in FIRST-LAST.
+// midst of whatever the fence does; prints how many failed and how many ports were not in
+// FIRST-LAST.
 #define _GNU_SOURCE 1
 #include <err.h>
 #include <errno.h>
