@@ -242,11 +242,12 @@ static void where_show(pid_t pid)
 		err(2, "head");
 }
 
-// Returns true if a thread of a process has work to do, and so is not waiting in vain.
-static bool is_running(pid_t pid)
+// Returns true if a thread of a process is on its way through the kernel or waits for the CPU, and
+// not for somebody: a fork waits for locks whose holders wait for the CPU.
+static bool is_busy(pid_t pid)
 {
 	char path[300], line[400];
-	bool running = false;
+	bool busy = false;
 	snprintf(path, sizeof path, "/proc/%d/task", pid);
 	DIR *tasks = opendir(path);
 	for (struct dirent *entry; tasks && (entry = readdir(tasks));) {
@@ -254,13 +255,13 @@ static bool is_running(pid_t pid)
 		FILE *file = fopen(path, "re");
 		const char *state =
 			file && fgets(line, sizeof line, file) ? strrchr(line, ')') : NULL;
-		running |= state && state[2] == 'R';
+		busy |= state && strchr("RD", state[2]);
 		if (file)
 			fclose(file);
 	}
 	if (tasks)
 		closedir(tasks);
-	return running;
+	return busy;
 }
 
 // Complains about calls that take too long, and ends them. A machine under load lets processes wait
@@ -281,7 +282,7 @@ static void hangs_find(void)
 			known[i][t].looks++;
 			if (!call || pid <= 1 || now_ms() - (call >> 16) < HANG_MS ||
 				known[i][t].looks < HANG_LOOKS || pid == atomic_load(&killed[i]) ||
-				(is_running(pid) && now_ms() - (call >> 16) < 6 * HANG_MS))
+				(is_busy(pid) && now_ms() - (call >> 16) < 6 * HANG_MS))
 				continue;
 			printf("hang: process %d, thread %d, line %u of the worker, %llu ms\n", pid,
 				t, (unsigned)(call & UINT16_MAX),
@@ -363,8 +364,11 @@ static void servers_start(void)
 {
 	for (unsigned i = 0; i < 2; i++) {
 		sink[i] = sink_start(PORT_SINK + i);
-		while (!is_listening(PORT_SINK + i))
+		while (!is_listening(PORT_SINK + i)) {
+			if (waitpid(sink[i], NULL, WNOHANG) == sink[i])
+				errx(2, "the server of port %u ended", PORT_SINK + i);
 			nap_ns(1000000);
+		}
 	}
 }
 
