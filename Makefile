@@ -44,6 +44,7 @@ units = $(patsubst tests/%.c,$(B)/%,$(wildcard tests/unit/test_*.c))
 probes = $(patsubst tests/%.c,$(B)/%,$(wildcard tests/probe/*.c))
 preloads = $(patsubst tests/%.c,$(B)/%.so,$(wildcard tests/preload/*.c))
 benches = $(patsubst %.c,$(B)/%,$(wildcard bench/*.c))
+fuzzers = $(patsubst tests/%.c,$(B)/%,$(wildcard tests/fuzz/*.c))
 stresses = $(B)/stress/driver $(B)/stress/worker $(B)/stress/fill
 sources = $(wildcard include/portfence/*.h core/*.[ch] shim/*.[ch] cli/*.[ch] \
 	tests/*.c tests/*/*.[ch] bench/*.[ch])
@@ -98,6 +99,13 @@ cov: ## run the tests and say which lines they ran: 90 % at the least
 	$(submake) SAN=coverage CC=clang programs
 	@B=build-coverage tests/coverage.sh $(T)
 
+# A finding is whatever a sanitizer says. pf_sys goes through syscall(), which a harness can define.
+fuzz: ## fuzz each harness for TIME seconds, or RUNS inputs (T=FILE: only that one)
+	@tests/setup.sh fuzz
+	$(submake) fuzzers CC=clang B=build-fuzz SAN=fuzzer-no-link,address,undefined \
+		CFLAGS='-O2 -g -fno-sanitize-recover=all -fno-sanitize-coverage=trace-cmp -D__clang_analyzer__'
+	@B=build-fuzz RUNS=$(RUNS) TIME=$(TIME) tests/fuzz/run.sh $(T)
+
 lint: ## formatting, static analysis, layer and symbol rules
 	@tests/setup.sh lint
 	$(submake) all
@@ -151,6 +159,7 @@ link = mkdir -p '$2' && ln -srf '$1/libportfence.so' '$2/' &&
 units: $(units)
 probes: $(probes)
 preloads: $(preloads)
+fuzzers: $(fuzzers)
 benches: $(benches)
 programs: all units probes preloads benches $(stresses)
 
@@ -201,13 +210,29 @@ $(stresses): tests/stress/stress.h tests/stress/watch.h tests/stress/traffic.h $
 	$(CC) $(filter-out -MMD -MP,$(test_cflags)) $(werror) -o $@ $(filter %.c,$^) \
 		$(if $(filter %/driver,$@),-lmnl) $(LDFLAGS)
 
+# Without what exports libc's names, which the fuzzer itself uses; a harness that defines a function
+# of an object gets its own.
+$(B)/fuzz/parts.a: $(core) $(filter-out $(B)/obj/shim/call_%.o,$(shim))
+	@mkdir -p $(@D)
+	@rm -f $@
+	ar rcs $@ $^
+
+$(B)/fuzz/%: tests/fuzz/%.c $(B)/fuzz/parts.a $(B)/flags
+	@mkdir -p $(@D)
+	$(CC) $(test_cflags) -Ishim $(werror) -fsanitize=fuzzer $(wrap) -o $@ $< $(B)/fuzz/parts.a \
+		$(LDFLAGS)
+
+# They have a clock of their own, and memory whose ends are seen.
+$(B)/fuzz/shim: wrap = -Wl,--wrap=pf_now_ms
+$(B)/fuzz/segment: wrap = -Wl,--wrap=pf_now_ms,--wrap=pf_segment_scratch,--wrap=pf_segment_scratch_free
+
 # Changes when the compiler or its flags do, and with it every object. -Werror does not count.
 $(B)/flags: always
 	@mkdir -p $(@D)
 	@echo '$(CC) $(cflags) $(LDFLAGS)' | cmp -s - $@ || echo '$(CC) $(cflags) $(LDFLAGS)' >$@
 
--include $(wildcard $(B)/obj/*/*.d $(B)/unit/*.d $(B)/probe/*.d $(B)/preload/*.d $(B)/bench/*.d)
+-include $(wildcard $(B)/obj/*/*.d $(B)/unit/*.d $(B)/probe/*.d $(B)/preload/*.d $(B)/fuzz/*.d $(B)/bench/*.d)
 
 .DELETE_ON_ERROR:
-.PHONY: all demo check check-unit check-bats asan ubsan tsan valgrind cov lint fmt bench stress \
-	install uninstall clean help units probes preloads benches programs always
+.PHONY: all demo check check-unit check-bats asan ubsan tsan valgrind cov fuzz lint fmt bench \
+	stress install uninstall clean help units probes preloads fuzzers benches programs always

@@ -4,10 +4,10 @@
 // One 64-bit word per fd, written by exchange or compare-and-swap only, in chunks that are mapped
 // when their first fd shows up; the first chunk is static, so that a sandbox without mmap has it.
 //
-// A fork starts a new epoch: older sockets are then held by two processes, neither of which can tell
-// when the other closes them, so both leave their leases to the reap. Other threads go on while one
-// forks, and whether the child gets what they open then is not known: another epoch starts when the
-// fork is over. A child that shares our memory (vfork) is known by its pid.
+// A fork starts a new epoch: older sockets are then held by two processes, neither of which can
+// tell when the other closes them, so both leave their leases to the reap. Other threads go on
+// while one forks, and whether the child gets what they open then is not known: another epoch
+// starts when the fork is over. A child that shares our memory (vfork) is known by its pid.
 #include "fdmap.h"
 
 #include <portfence/segment.h>

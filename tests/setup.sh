@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Installs what a verb needs and Debian does not have yet: setup.sh build|demo|check|cov|lint
+# Installs what a verb needs and Debian does not have yet: setup.sh build|demo|check|cov|lint|fuzz
 # Says nothing and asks nobody when nothing is missing. No daemon is started by it.
 set -eu
 
@@ -17,6 +17,7 @@ check="$demo bats libcmocka-dev libmnl-dev util-linux mount procps wget apache2-
 	binutils-s390x-linux-gnu libc6-dev-s390x-cross libgcc-12-dev-s390x-cross
 	golang-go:go libcap2-bin"
 cov="$check llvm libclang-rt-dev"
+fuzz="$build clang libclang-rt-14-dev"
 lint="$build clang clang-format clang-tidy cppcheck shellcheck"
 
 PATH=$PATH:/usr/sbin:/sbin
@@ -68,13 +69,14 @@ demo) wanted=$demo ;;
 check) wanted=$check ;;
 cov) wanted=$cov ;;
 lint) wanted=$lint ;;
+fuzz) wanted=$fuzz ;;
 install) # from below, as root
 	shift
 	install_packages "$@"
 	exit
 	;;
 *)
-	echo 'usage: setup.sh build|demo|check|cov|lint' >&2
+	echo 'usage: setup.sh build|demo|check|cov|lint|fuzz' >&2
 	exit 2
 	;;
 esac

@@ -67,7 +67,7 @@ static struct page *page;
 static const char *portfence, *programs, *home;
 static char dir[512], log_path[512];
 static int page_fd, log_fd, mail[2], stuck;
-static pid_t sink[2];
+static pid_t sink[2], wire;
 static uint64_t luck_now;
 static atomic_bool killing;
 static _Atomic(pid_t) killed[SLOTS]; // who was last, in each slot
@@ -234,10 +234,12 @@ static int children_reap(void)
 // Shows where the threads of a process are.
 static void where_show(pid_t pid)
 {
-	char command[128];
+	char command[200];
 	fflush(stdout);
-	snprintf(
-		command, sizeof command, "cd /proc/%d/task && head -v -n 9 */syscall */stack", pid);
+	snprintf(command, sizeof command,
+		"cd /proc/%d/task && tr '\\0' ' ' <../cmdline && head -v -n 9 */status */syscall "
+		"*/stack",
+		pid);
 	if (system(command) < 0)
 		err(2, "head");
 }
@@ -293,17 +295,34 @@ static void hangs_find(void)
 		}
 }
 
-// Returns how many processes there are beside this one, the servers and the wire's watch.
-static int processes_count(void)
+// Returns how many processes there are beside this one, the servers and the wire's watch; calls
+// `each`, if given, with the pids.
+static int processes_each(void (*each)(pid_t pid))
 {
 	int count = 0;
 	DIR *proc = opendir("/proc");
 	if (!proc)
 		err(2, "/proc");
-	for (struct dirent *entry; (entry = readdir(proc));)
-		count += isdigit((unsigned char)entry->d_name[0]) != 0;
+	for (struct dirent *entry; (entry = readdir(proc));) {
+		pid_t pid = atoi(entry->d_name);
+		if (pid <= 1 || pid == sink[0] || pid == sink[1] || pid == wire)
+			continue;
+		count++;
+		if (each)
+			each(pid);
+	}
 	closedir(proc);
-	return count - 1 - 3;
+	return count;
+}
+
+// Complains about a process that should have ended, and ends it: whatever is in this pid namespace
+// was started here.
+static void process_complain(pid_t pid)
+{
+	printf("hang: process %d does not end\n", pid);
+	where_show(pid);
+	kill(pid, SIGKILL);
+	hangs++;
 }
 
 // Ends all workers and what they started.
@@ -316,10 +335,12 @@ static void workers_end(void)
 			slot_kill(i);
 		children_reap();
 		nap_ns(1000000);
-	} while (processes_count() > 0 && now_ms() < end);
-	if (processes_count() > 0) {
-		printf("hang: %d processes do not end\n", processes_count());
-		hangs++;
+	} while (processes_each(NULL) > 0 && now_ms() < end);
+	processes_each(process_complain);
+	for (end = now_ms() + 6 * HANG_MS; processes_each(NULL) > 0; nap_ns(1000000)) {
+		children_reap();
+		if (now_ms() > end)
+			errx(1, "a process does not even end by SIGKILL");
 	}
 	atomic_store(&page->stop, 0);
 }
@@ -438,7 +459,7 @@ static void scribble(void)
 
 static void round_start(unsigned number, const struct round *round)
 {
-	char text[32], wire[512];
+	char text[32], path[512];
 	snprintf(dir, sizeof dir, "%s/%u", home, number);
 	snprintf(log_path, sizeof log_path, "%s/%u.log", home, number);
 	if (mkdir(dir, 0777) < 0 || chmod(dir, 01777) < 0)
@@ -455,8 +476,8 @@ static void round_start(unsigned number, const struct round *round)
 	snprintf(text, sizeof text, "%u", round->ports / 3);
 	file_write("/proc/sys/net/ipv4/tcp_max_tw_buckets", text);
 	watch_pool(round->first, round->first + round->ports - 1);
-	snprintf(wire, sizeof wire, "%s/../probe/wire", programs);
-	watch_wire_start(wire);
+	snprintf(path, sizeof path, "%s/../probe/wire", programs);
+	wire = watch_wire_start(path);
 	servers_start();
 	stuck = stuck_start();
 }

@@ -1,0 +1,210 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
+# Somebody writes what he likes into a segment, or puts something else into its place: whoever uses
+# it does not crash, does not hang, and never leaves the range.
+
+# Each test is a process of its own.
+# shellcheck disable=SC2030,SC2031
+
+load test_helper
+
+setup()
+{
+	world_new
+	sink_start
+}
+
+teardown()
+{
+	world_end
+}
+
+# The segment of a pool, which a first run makes.
+segment_of()
+{
+	local -a names
+	fence "$1" "$PROBE/dial" tcp 127.0.0.1 8080 >/dev/null
+	names=("$PORTFENCE_DIR"/portfence.*)
+	[ "${#names[@]}" -eq 1 ] && echo "${names[0]}"
+}
+
+# Eight processes connect, listen, bind and send while somebody scribbles on their segment: they come
+# to an end, they get ports, and all that is seen of them is in the range.
+assert_scribbling_is_harmless()
+{
+	local kind=$1 pool name logs pids scribbler
+	for pool in "$BIND_POOL" "$LATE_POOL"; do
+		name=$(segment_of "$pool")
+		wire_start
+		logs=() pids=()
+		serve "$PROBE/scribble" "$name" "$kind"
+		scribbler=$PID
+		wait_for_line '^ready$'
+		for _ in 1 2 3 4 5 6 7 8; do
+			fence_in_background "$pool" timeout -s ABRT 60 "$PROBE/storm" "${2:-150}" 8080
+			logs+=("$LOG") pids+=("$PID")
+		done
+		for pid in "${pids[@]}"; do
+			wait "$pid" || {
+				cat "${logs[@]}"
+				false
+			}
+		done
+		kill -0 "$scribbler"
+		companion_end "$scribbler"
+		wire_end
+		wire_sources | assert_ports_in "$pool"
+		grep -h '^[0-9]*$' "${logs[@]}" | assert_ports_in "$pool"
+		rm "$name"
+	done
+}
+
+@test "random words all over a living segment" {
+	assert_scribbling_is_harmless random
+}
+
+@test "header and table of a living segment scribbled on" {
+	assert_scribbling_is_harmless header
+}
+
+@test "a living segment that says again and again that all is taken" {
+	assert_scribbling_is_harmless ones 20
+}
+
+@test "a living segment that forgets again and again" {
+	assert_scribbling_is_harmless zeroes
+}
+
+@test "a living segment that forgets everything and takes everything, in turn" {
+	assert_scribbling_is_harmless flip 50
+}
+
+@test "a living segment full of times, past and to come" {
+	assert_scribbling_is_harmless times
+}
+
+# --- what stands in a segment's place ------------------------------------------------------------
+
+# Runs a probe: its port is in the pool, and one line says what is wrong.
+assert_falls_back()
+{
+	run --separate-stderr fence "$BIND_POOL" "$PROBE/dial" tcp 127.0.0.1 8080
+	echo "$output"
+	[ "$status" -eq 0 ]
+	assert_ports_in "$BIND_POOL" <<<"$output"
+	assert_one_line "$1"
+}
+
+as_nobody()
+{
+	net setpriv --reuid=nobody --regid=nogroup --clear-groups "$@"
+}
+
+@test "programs that start while header and table change fall back, in range" {
+	name=$(segment_of "$BIND_POOL")
+	serve "$PROBE/scribble" "$name" header
+	wait_for_line '^ready$'
+	for _ in {1..30}; do
+		run --separate-stderr fence "$BIND_POOL" "$PROBE/dial" tcp 127.0.0.1 8080
+		[ "$status" -eq 0 ]
+		assert_ports_in "$BIND_POOL" <<<"$output"
+		assert_one_line 'damaged, or of another version'
+	done
+}
+
+@test "status and gc while a segment is scribbled on" {
+	for kind in random header times; do
+		name=$(segment_of "$BIND_POOL")
+		serve "$PROBE/scribble" "$name" "$kind"
+		wait_for_line '^ready$'
+		for _ in {1..20}; do
+			run net timeout -s ABRT 20 "$PORTFENCE" status
+			[ "$status" -eq 0 ] || [ "$status" -eq 125 ]
+			run net timeout -s ABRT 20 "$PORTFENCE" gc
+			[ "$status" -eq 0 ] || [ "$status" -eq 125 ]
+		done
+		servers_end
+		sink_start
+		rm -f "$name"
+	done
+}
+
+@test "a good segment that another user put there first is not used" {
+	name=$(segment_of "$BIND_POOL")
+	cp "$name" "$BATS_TEST_TMPDIR/good"
+	rm "$name"
+	chmod 644 "$BATS_TEST_TMPDIR/good"
+	as_nobody cp "$BATS_TEST_TMPDIR/good" "$name"
+	as_nobody chmod 600 "$name"
+	assert_falls_back 'belongs to another user'
+	cmp "$name" "$BATS_TEST_TMPDIR/good"
+}
+
+@test "a file of root that is not this user's to write is not used" {
+	run --separate-stderr as_nobody "$PORTFENCE" run --ports "$BIND_POOL" -- \
+		"$PROBE/dial" tcp 127.0.0.1 8080
+	name=$(echo "$PORTFENCE_DIR"/portfence.*)
+	cp --remove-destination "$name" "$name.root"
+	chown root:root "$name.root"
+	chmod 644 "$name.root"
+	mv "$name.root" "$name"
+	run --separate-stderr as_nobody "$PORTFENCE" run --ports "$BIND_POOL" -- \
+		"$PROBE/dial" tcp 127.0.0.1 8080
+	[ "$status" -eq 0 ]
+	assert_ports_in "$BIND_POOL" <<<"$output"
+	assert_one_line 'EACCES (permission denied)'
+}
+
+@test "a hard link to another file of this user, whose bytes stay as they are" {
+	name=$(segment_of "$BIND_POOL")
+	head -c "$(stat -c %s "$name")" /dev/urandom >"$PORTFENCE_DIR/diary"
+	cp "$PORTFENCE_DIR/diary" "$BATS_TEST_TMPDIR/before"
+	ln -f "$PORTFENCE_DIR/diary" "$name"
+	assert_falls_back 'damaged, or of another version'
+	cmp "$PORTFENCE_DIR/diary" "$BATS_TEST_TMPDIR/before"
+}
+
+@test "a dangling symlink, whose target is not made" {
+	name=$(segment_of "$BIND_POOL")
+	ln -sf "$BATS_TEST_TMPDIR/target" "$name"
+	assert_falls_back 'ELOOP (a symbolic link)'
+	[ ! -e "$BATS_TEST_TMPDIR/target" ]
+}
+
+@test "a socket and a device" {
+	name=$(segment_of "$BIND_POOL")
+	rm "$name"
+	/usr/bin/python3 -c 'import socket, sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])' "$name"
+	assert_falls_back
+	rm "$name"
+	mknod -m 600 "$name" c 1 5
+	assert_falls_back 'not a regular file'
+}
+
+@test "a file of the group's, and one of a size that no segment has" {
+	name=$(segment_of "$BIND_POOL")
+	chmod 620 "$name"
+	assert_falls_back 'others may write to it'
+	chmod 600 "$name"
+	truncate -s 8G "$name"
+	assert_falls_back 'damaged (its size)'
+}
+
+# Setuid programs run unfenced; the command of root looks into every user's segments.
+@test "root looks at what a user writes, and takes nothing from it" {
+	install -o root -m 4755 "$PROBE/dial" "$(scratch)/dial"
+	run --separate-stderr as_nobody "$PORTFENCE" run --ports "$BIND_POOL" -- \
+		"$PROBE/dial" tcp 127.0.0.1 8080
+	name=$(echo "$PORTFENCE_DIR"/portfence.*)
+	serve setpriv --reuid=nobody --regid=nogroup --clear-groups "$PROBE/scribble" "$name" random
+	wait_for_line '^ready$'
+	for _ in {1..10}; do
+		run net timeout -s ABRT 20 "$PORTFENCE" status
+		[ "$status" -eq 0 ] || [ "$status" -eq 125 ]
+	done
+	fence "$BIND_POOL" "$PROBE/dial" tcp 127.0.0.1 8080 | assert_ports_in "$BIND_POOL"
+	[ "$(find "$PORTFENCE_DIR" -user root -name 'portfence.*.0' | wc -l)" -eq 1 ]
+	run --separate-stderr as_nobody env LD_PRELOAD="$SHIM" PORTFENCE_PORTS="$BIND_POOL" \
+		"$(scratch)/dial" tcp 127.0.0.1 8080
+	[ "$status" -eq 0 ]
+}
