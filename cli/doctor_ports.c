@@ -121,7 +121,8 @@ static void claim_examine(struct doctor *doctor)
 	socklen_t size = sizeof range;
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	bool option = !getsockopt(fd, SOL_IP, IP_LOCAL_PORT_RANGE, &range, &size);
-	doctor->claim = pf_claim_choose(&doctor->policy.pool[0].ranges, fd);
+	int chosen = pf_claim_choose(&doctor->policy.pool[0].ranges, fd);
+	doctor->claim = chosen == PF_CLAIM_LATE ? PF_CLAIM_LATE : PF_CLAIM_BIND;
 	close(fd);
 
 	pool_add(pool, doctor);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What the harnesses share: one file is one libFuzzer program (https://llvm.org/docs/LibFuzzer.html).
+// What the harnesses share: one file is one libFuzzer program
+// (https://llvm.org/docs/LibFuzzer.html).
 #ifndef FUZZ_H
 #define FUZZ_H
 

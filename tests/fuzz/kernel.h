@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // A kernel that fits a fuzzer: one network namespace whose sockets, ports and descriptors are ours
-// to see. It knows what the shim's calls depend on, and each rule is the one of Linux 6.8 (net/ipv4:
-// inet_hashtables.c, inet_connection_sock.c, tcp_ipv4.c, udp.c). All addresses are this host's, and a
-// port is a port whatever address it is bound to.
+// to see. It knows what the shim's calls depend on, and each rule is the one of Linux 6.8
+// (net/ipv4: inet_hashtables.c, inet_connection_sock.c, tcp_ipv4.c, udp.c). All addresses are this
+// host's, and a port is a port whatever address it is bound to.
 #ifndef KERNEL_H
 #define KERNEL_H
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Port ranges: whatever the text or the table says, either it is refused in one line that quotes it,
-// or the ports are 1..65535, in order, once each, and text and index lead back to them.
+// Port ranges: whatever the text or the table says, either it is refused in one line that quotes
+// it, or the ports are 1..65535, in order, once each, and text and index lead back to them.
 #include "fuzz.h"
 
 #include <portfence/range.h>

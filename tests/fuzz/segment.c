@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// A segment that somebody else wrote: good with damage, or all of the attacker's making. Either it is
-// refused, or everything that can be done with it stays inside the mapping and inside the ranges, with
-// the shared words scribbled on between any two steps, and during a reap.
+// A segment that somebody else wrote: good with damage, or all of the attacker's making. Either it
+// is refused, or everything that can be done with it stays inside the mapping and inside the
+// ranges, with the shared words scribbled on between any two steps, and during a reap.
 //
 // Input: flags, damage, then steps; a reap takes the kernel's sockets out of it, too.
 #include "fuzz.h"
@@ -468,8 +468,8 @@ static void fuzz_attached(struct original *original)
 	segment_use(segment);
 }
 
-// Makes the table out of the input, with sizes, offsets and digest that fit: an attacker can do that.
-// Returns the size that the segment says it has.
+// Makes the table out of the input, with sizes, offsets and digest that fit: an attacker can do
+// that. Returns the size that the segment says it has.
 static size_t table_forge(struct pf_layout_header *header, struct pf_layout_pool *table)
 {
 	static struct pf_policy policy;

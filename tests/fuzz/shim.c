@@ -5,10 +5,11 @@
 //	no port is outside the pool, but for those that came past the hooks;
 //	the program gets what the kernel said, or the one errno that says "exhausted", and that only
 //	if there is no port that nobody has;
-//	whatever has a port of the pool is known to have it, as long as nothing happens past the hooks;
+//	whatever has a port of the pool is known to have it, as long as nothing happens past the
+//	hooks;
 //
-// and after the last close nothing is left: at once if nothing happened past the hooks, after a reap
-// in any case.
+// and after the last close nothing is left: at once if nothing happened past the hooks, after a
+// reap in any case.
 #include "kernel.h"
 
 #include "assign.h"
@@ -504,17 +505,17 @@ static int call_connect_or_send(
 	}
 }
 
-// Fails unless `result` is the kernel's, or says that there is no port. Returns true if it does, and
-// wrongly so.
+// Fails unless `result` is the kernel's, or says that there is no port. Returns true if it does,
+// and wrongly so.
 static bool is_wrong(int result, int exhausted, bool tcp, uint16_t avoid)
 {
 	require(result == kernel.last || result == -exhausted);
 	return result == -exhausted && !kernel.refused_bound && is_some_free(tcp, avoid);
 }
 
-// Returns true if the fd is known to have a port, which it may have lost since: then what it is told to
-// do next is left to the kernel, whose choice the late claim has narrowed to that port, unless the
-// program asked for a range, or UDP's port came past the hooks.
+// Returns true if the fd is known to have a port, which it may have lost since: then what it is
+// told to do next is left to the kernel, whose choice the late claim has narrowed to that port,
+// unless the program asked for a range, or UDP's port came past the hooks.
 static bool is_known_bound(int fd)
 {
 	uint64_t ticket;
@@ -531,8 +532,8 @@ static bool is_copied(int fd)
 	return pf_fdmap_get(fd, &ticket).flags & PF_FD_COPIED;
 }
 
-// A call that finds nothing although there is something may do so twice: what is remembered, and what a
-// reap costs, keeps it from looking again for a while.
+// A call that finds nothing although there is something may do so twice: what is remembered, and
+// what a reap costs, keeps it from looking again for a while.
 #define PATIENCE 3
 
 // A connect, or a send, to a server.
@@ -557,8 +558,8 @@ static void step_connect(int fd, uint8_t how)
 			break;
 		require(tries < PATIENCE);
 	}
-	// A connection from a port that another connect left behind stays in that one's stripe, if it is
-	// made by fast open, or by one copy of several.
+	// A connection from a port that another connect left behind stays in that one's stripe, if
+	// it is made by fast open, or by one copy of several.
 	faulty |= kernel.refused_bound || (tcp && !fresh && ((how & 3) || is_copied(fd)));
 	// A socket that connects to its own port has itself as peer.
 	if (fresh && !known && socket->peer.port && pf_endpoint_is_loopback(&peer))
@@ -692,8 +693,8 @@ static void step_close_range(int fd)
 
 // ---- What happens past the hooks ---------------------------------------------------------------
 
-// Returns true if the next descriptor is one that the shim knows nothing of. What was closed past the
-// hooks and is opened past them again is taken for what it was; nobody can see that.
+// Returns true if the next descriptor is one that the shim knows nothing of. What was closed past
+// the hooks and is opened past them again is taken for what it was; nobody can see that.
 static bool is_next_unknown(void)
 {
 	uint64_t ticket = 1;
@@ -811,7 +812,7 @@ static void step_administer(uint8_t how)
 	}
 }
 
-// ---- A run ---------------------------------------------------------------------------------------
+// ---- A run -----------------------------------------------------------------------------------
 
 // One call, or one event. Returns the fd that it was about.
 static int step(void)
