@@ -114,7 +114,7 @@ serve()
 	LOG=$(mktemp "$dir/log.XXXXXX")
 	nsenter --net="/run/netns/$NETNS" -- "$@" >"$LOG" 2>&1 </dev/null 3>&- &
 	PID=$!
-	echo "$PID" >>"$dir/pids"
+	echo "$PID $(started "$PID")" >>"$dir/pids"
 }
 
 # True once something listens on PORT, whose datagrams are then a server's.
@@ -167,19 +167,28 @@ assert_log()
 	[ "$(cat "$LOG")" = "$1" ]
 }
 
+# When a process was started: with its pid, its name. The number alone may be another's by now.
+started()
+{
+	sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20
+}
+
 # Ends one companion by its pid and waits until it is gone: companion_end PID [SIGNAL]
 companion_end()
 {
-	kill "-${2:-TERM}" "$1" 2>/dev/null || return 0
+	pid_gone "$1" || kill "-${2:-TERM}" "$1" 2>/dev/null || return 0
 	wait_for 5 pid_gone "$1" || kill -KILL "$1"
 	wait "$1" 2>/dev/null || :
 }
 
+# True for a companion that has ended, and for a process that is not there.
 pid_gone()
 {
-	if kill -0 "$1" 2>/dev/null; then
+	local known
+	kill -0 "$1" 2>/dev/null || return 0
+	known=$(cat "$BATS_FILE_TMPDIR/pids" "${BATS_TEST_TMPDIR:-}/pids" 2>/dev/null | grep "^$1 ") ||
 		return 1
-	fi
+	! grep -qx "$1 $(started "$1")" <<<"$known"
 }
 
 servers_end()
@@ -187,7 +196,7 @@ servers_end()
 	local pid file
 	file=$(scratch)/pids
 	[ -e "$file" ] || return 0
-	while read -r pid; do
+	while read -r pid _; do
 		companion_end "$pid"
 	done <"$file"
 	rm "$file"
