@@ -29,4 +29,7 @@ echo "seed $seed"
 unshare --net --pid --fork --kill-child --mount --mount-proc -- sh -c \
 	'ip link set lo up && exec "$0" "$@"' \
 	"$home/stress/driver" "${1:-16}" "$seed" "$home/portfence" "$home/stress" "$home" \
-	"${3:--1}"
+	"${3:--1}" &
+# A shell that waits in the foreground would not hear of it.
+trap 'kill -KILL $!; wait; exit 143' INT TERM
+wait $!
