@@ -68,7 +68,7 @@ assert_scribbling_is_harmless()
 }
 
 @test "a living segment that says again and again that all is taken" {
-	assert_scribbling_is_harmless ones 20
+	assert_scribbling_is_harmless ones 60
 }
 
 @test "a living segment that forgets again and again" {
