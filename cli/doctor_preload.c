@@ -33,14 +33,16 @@ static const char *base_name(const char *path)
 	return slash ? slash + 1 : path;
 }
 
-// Returns true if both are one file, or, where a path has variables in it, of one name.
+// Returns true if both are one file, or, where the entry is no path or has a variable that only the
+// loader knows, of one name.
 static bool is_same(const char *entry, const char *path)
 {
 	struct stat one, other;
-	if (strchr(entry, '/') && !strchr(entry, '$'))
-		return stat(entry, &one) == 0 && stat(path, &other) == 0 &&
-			one.st_dev == other.st_dev && one.st_ino == other.st_ino;
-	return !strcmp(base_name(entry), base_name(path));
+	if (strchr(entry, '/') && stat(entry, &one) == 0)
+		return stat(path, &other) == 0 && one.st_dev == other.st_dev &&
+			one.st_ino == other.st_ino;
+	return (!strchr(entry, '/') || strchr(entry, '$')) &&
+		!strcmp(base_name(entry), base_name(path));
 }
 
 static int object_match(struct dl_phdr_info *info, size_t size, void *arg)
@@ -121,7 +123,7 @@ static bool entry_examine(const char *entry, const char *library, bool behind, c
 	} else {
 		doctor_warn("preload", "%s has %s, too, and comes before libportfence.so",
 			search.path, rivalry);
-		doctor_mend("export LD_PRELOAD=\"%s:$LD_PRELOAD\"", library);
+		doctor_mend("export LD_PRELOAD='%s':\"$LD_PRELOAD\"", library);
 	}
 	return false;
 }

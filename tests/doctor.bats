@@ -324,6 +324,25 @@ library()
 	done
 }
 
+@test "a library for each word size is known by the name that the loader gives it" {
+	library rival.so listen
+	cp "$PORTFENCE" "$SHIM" .
+	mkdir -p copy "\$LIB" "lib/$(gcc -print-multiarch)"
+	cp "$SHIM" copy
+	for dir in "\$LIB" "lib/$(gcc -print-multiarch)"; do
+		ln -s "$PWD/libportfence.so" "$dir"
+	done
+	PORTFENCE=$PWD/portfence
+	assert_finds 0 'ok library' "$PWD/\$LIB/libportfence.so" --ports "$BIND_POOL"
+	export LD_PRELOAD=$PWD/copy/libportfence.so
+	assert_finds 0 'warn preload' "$LD_PRELOAD is another one" --ports "$BIND_POOL"
+	export LD_PRELOAD=$PWD/rival.so:$PWD/\$LIB/libportfence.so
+	assert_finds 0 'ok preload' "lib/$(gcc -print-multiarch)/libportfence.so is there already" --ports "$BIND_POOL"
+	assert_finds 0 'warn preload' 'listen, too, and comes before' --ports "$BIND_POOL"
+	assert_mended preload --ports "$BIND_POOL"
+	unset LD_PRELOAD
+}
+
 @test "/etc/ld.so.preload is read, too" {
 	library rival.so listen
 	cp -a /etc etc
