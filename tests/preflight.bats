@@ -7,30 +7,25 @@
 
 load test_helper
 
+# Builds a Go program, of packages that Debian has compiled: go_build FILE [LINKER-FLAGS [LINE]]
+go_build()
+{
+	printf '%s\n' 'package main' "${3-}" 'import "syscall"' \
+		'func main() { syscall.Write(1, []byte("unfenced\n")) }' >"$1.go"
+	HOME=$1.home GO111MODULE=off GOFLAGS='' go build -ldflags "${2-}" -o "$1" "$1.go"
+}
+
 setup_file()
 {
-	local dir build name cgo ldflags
+	local dir
 	dir=$(scratch)
 	cp "$PORTFENCE" "$SHIM" "$PROBE/fenced" "$dir"
 	gcc -static -o "$dir/static" "$BATS_TEST_DIRNAME/probe/fenced.c"
 	gcc -static-pie -o "$dir/static-pie" "$BATS_TEST_DIRNAME/probe/fenced.c"
 	gcc -m32 -o "$dir/i386" "$BATS_TEST_DIRNAME/probe/fenced.c"
-	mkdir "$dir/src"
-	cat >"$dir/src/main.go" <<-'GO'
-		package main
-
-		import (
-			"fmt"
-			_ "net"
-		)
-
-		func main() { fmt.Println("unfenced") }
-	GO
-	for build in go:0: cgo:1: go-stripped:0:'-s -w -buildid='; do
-		IFS=: read -r name cgo ldflags <<<"$build"
-		HOME=$dir/src GO111MODULE=off GOFLAGS='' CGO_ENABLED=$cgo go build -ldflags "$ldflags" -o "$dir/$name" \
-			"$dir/src/main.go"
-	done
+	go_build "$dir/go"
+	go_build "$dir/go-stripped" '-s -w -buildid='
+	go_build "$dir/cgo" '' 'import "C"'
 	cp "$dir/cgo" "$dir/cgo-sections"
 	strip --strip-all "$dir/cgo"
 	cp "$dir/go" "$dir/go-sectionless"
