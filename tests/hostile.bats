@@ -53,8 +53,14 @@ assert_scribbling_is_harmless()
 		kill -0 "$scribbler"
 		companion_end "$scribbler"
 		wire_end
-		wire_sources | assert_ports_in "$pool"
-		grep -h '^[0-9]*$' "${logs[@]}" | assert_ports_in "$pool"
+		{
+			wire_sources
+			grep -h '^[0-9]*$' "${logs[@]}" || :
+		} >"$BATS_TEST_TMPDIR/ports"
+		# Where all is said to be taken again and again, it may be that nobody got a port.
+		if [ "$kind" != ones ] || [ -s "$BATS_TEST_TMPDIR/ports" ]; then
+			assert_ports_in "$pool" <"$BATS_TEST_TMPDIR/ports"
+		fi
 		rm "$name"
 	done
 }
@@ -68,7 +74,7 @@ assert_scribbling_is_harmless()
 }
 
 @test "a living segment that says again and again that all is taken" {
-	assert_scribbling_is_harmless ones 60
+	assert_scribbling_is_harmless ones 20
 }
 
 @test "a living segment that forgets again and again" {
