@@ -4,6 +4,8 @@
 # shellcheck disable=SC2154 # `run` sets output, stderr, status and their lines
 
 bats_require_minimum_version 1.5.0
+# How often a test that failed is tried again: .ci/run says once, on machines that are not idle.
+export BATS_TEST_RETRIES=${RETRIES:-0}
 
 ROOT=$(cd "$BATS_TEST_DIRNAME/.." && pwd)
 B=${B:-build}
