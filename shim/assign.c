@@ -170,6 +170,13 @@ static void state_record(int fd, uint64_t ticket, struct pf_fd state, uint16_t s
 	pf_fdmap_replace(fd, ticket, state);
 }
 
+// The same, and gives the lease.
+static void lease_end(int fd, uint64_t ticket, struct pf_fd lease, uint16_t set)
+{
+	state_record(fd, ticket, lease, set);
+	pf_lifetime_give(lease);
+}
+
 // ---- The bind claim --------------------------------------------------------------------------
 
 // Writes the address to bind to, without a port: the one that the socket has, or none.
@@ -526,8 +533,7 @@ static ssize_t connect_again(int fd, struct pf_fd lease, uint64_t ticket,
 		return result;
 	// This call told of the failure of the one before, or failed itself; either way the kernel
 	// has let go of the port.
-	state_record(fd, ticket, lease, 0);
-	pf_lifetime_give(lease);
+	lease_end(fd, ticket, lease, 0);
 	*ret_refused = result == -EADDRNOTAVAIL;
 	return result;
 }
@@ -562,8 +568,7 @@ static ssize_t tcp_connect(int fd, struct pf_fd state, uint64_t ticket,
 	if (bound && is_own_port(fd, state, destination)) {
 		if (!(state.flags & PF_FD_LATE))
 			return -EADDRNOTAVAIL; // bound for good
-		state_record(fd, ticket, state, 0);
-		pf_lifetime_give(state);
+		lease_end(fd, ticket, state, 0);
 		state = pf_classify(fd, false, &ticket);
 		bound = false;
 	}
@@ -601,8 +606,7 @@ static ssize_t disconnect(
 {
 	ssize_t result = operation->run(operation);
 	if (result == 0 && (state.flags & PF_FD_LATE)) {
-		state_record(fd, ticket, state, 0);
-		pf_lifetime_give(state);
+		lease_end(fd, ticket, state, 0);
 	}
 	return result;
 }
@@ -796,8 +800,7 @@ static int bind_to_port(int fd, struct pf_fd state, uint64_t ticket, const struc
 			return 0;
 		}
 	}
-	state_record(fd, ticket, state, PF_FD_BOUND);
-	pf_lifetime_give(state);
+	lease_end(fd, ticket, state, PF_FD_BOUND);
 	return 0;
 }
 

@@ -75,8 +75,8 @@ int pf_lifetime_fclose(FILE *stream)
 
 // ---- Copies ----------------------------------------------------------------------------------
 
-// A successful dup: the copy is known as the original is, with its lease, which goes with the last
-// of them. Returns the copy's fd.
+// After a successful dup: the copy is known as the original is, with its lease, which goes with the
+// last of them. Returns the copy's fd.
 static int copy_record(int original, int copy)
 {
 	uint64_t ticket;
@@ -92,16 +92,21 @@ static int copy_record(int original, int copy)
 	return copy;
 }
 
+// After a dup to a number that the kernel chose. Returns that number, or -errno.
+static int copy_record_new(int original, int copy)
+{
+	return copy < 0 || !is_ours(original) || !is_ours(copy) ? copy
+								: copy_record(original, copy);
+}
+
 int pf_lifetime_dup(int fd)
 {
-	int copy = pf_real_dup(fd);
-	return copy < 0 || !is_ours(fd) || !is_ours(copy) ? copy : copy_record(fd, copy);
+	return copy_record_new(fd, pf_real_dup(fd));
 }
 
 int pf_lifetime_dup_from(int fd, int command, long least)
 {
-	int copy = (int)pf_sys_result(pf_real_fcntl(fd, command, least));
-	return copy < 0 || !is_ours(fd) || !is_ours(copy) ? copy : copy_record(fd, copy);
+	return copy_record_new(fd, (int)pf_sys_result(pf_real_fcntl(fd, command, least)));
 }
 
 // dup2 and dup3: what `copy` was is closed. `flags` < 0 is dup2.
