@@ -9,7 +9,6 @@
 #include "real.h"
 
 #include <dlfcn.h>
-#include <string.h>
 
 #ifndef RTLD_DEEPBIND
 #define RTLD_DEEPBIND 0 // musl
@@ -18,16 +17,10 @@
 // Returns the flags to pass on.
 __attribute__((used)) static int call_dlopen_flags(int flags)
 {
-	if (!(flags & RTLD_DEEPBIND) || pf_fence() == PF_FENCE_OFF)
+	if (!(flags & RTLD_DEEPBIND) || pf_fence() == PF_FENCE_OFF ||
+		pf_environment_is_on(PF_SETTING_DEEPBIND))
 		return flags;
-	const char *deepbind = pf_environment_get(PF_SETTING_DEEPBIND);
-	return deepbind && !strcmp(deepbind, "1") ? flags : flags & ~RTLD_DEEPBIND;
-}
-
-// Returns the address of the next dlopen.
-__attribute__((used)) static void *call_dlopen_next(void)
-{
-	return pf_real_dlopen();
+	return flags & ~RTLD_DEEPBIND;
 }
 
 #if defined __x86_64__
@@ -38,7 +31,7 @@ __attribute__((used)) static void *call_dlopen_next(void)
 	"movl %esi, %edi\n"                                                                        \
 	"call call_dlopen_flags\n"                                                                 \
 	"movl %eax, 8(%rsp)\n"                                                                     \
-	"call call_dlopen_next\n"                                                                  \
+	"call pf_real_dlopen\n"                                                                    \
 	"addq $8, %rsp\n"                                                                          \
 	"popq %rsi\n"                                                                              \
 	"popq %rdi\n"                                                                              \
@@ -49,7 +42,7 @@ __attribute__((used)) static void *call_dlopen_next(void)
 	"pushl 16(%esp)\n"                                                                         \
 	"call call_dlopen_flags\n"                                                                 \
 	"movl %eax, 20(%esp)\n"                                                                    \
-	"call call_dlopen_next\n"                                                                  \
+	"call pf_real_dlopen\n"                                                                    \
 	"addl $12, %esp\n"                                                                         \
 	"jmp *%eax\n"
 #elif defined __aarch64__
@@ -59,7 +52,7 @@ __attribute__((used)) static void *call_dlopen_next(void)
 	"mov w0, w1\n"                                                                             \
 	"bl call_dlopen_flags\n"                                                                   \
 	"str w0, [sp, #24]\n"                                                                      \
-	"bl call_dlopen_next\n"                                                                    \
+	"bl pf_real_dlopen\n"                                                                      \
 	"mov x16, x0\n"                                                                            \
 	"ldr x0, [sp, #16]\n"                                                                      \
 	"ldr w1, [sp, #24]\n"                                                                      \
@@ -77,7 +70,7 @@ __asm__(".text\n"
 void *call_dlopen(const char *file, int flags)
 {
 	void *(*next)(const char *, int) =
-		(__extension__(void *(*)(const char *, int)) call_dlopen_next());
+		(__extension__(void *(*)(const char *, int)) pf_real_dlopen());
 	return next(file, call_dlopen_flags(flags));
 }
 #endif

@@ -80,17 +80,20 @@ static bool is_library(const char *entry, size_t length)
 	return length - at > strlen(LIBRARY) && after(entry + at, LIBRARY, strlen(LIBRARY));
 }
 
-// Returns true if our entry is in an LD_PRELOAD list.
-static bool has_library(const char *list)
+// Returns the list of a string "LD_PRELOAD=..." that lacks our entry, or NULL for any other.
+static const char *list_lacking(const char *string)
 {
 	const char *library = kept.text + kept.preload + strlen(PRELOAD);
+	const char *list = kept.preload ? after(string, PRELOAD, strlen(PRELOAD)) : NULL;
 	size_t length;
-	while (list = entry_next(list, &length), length > 0) {
-		if (length == strlen(library) && !memcmp(list, library, length))
-			return true;
-		list += length;
+	for (const char *entry = list; entry; entry += length) {
+		entry = entry_next(entry, &length);
+		if (length == 0)
+			break;
+		if (length == strlen(library) && !memcmp(entry, library, length))
+			return NULL;
 	}
-	return false;
+	return list;
 }
 
 // ---- Reading ---------------------------------------------------------------------------------
@@ -152,6 +155,12 @@ const char *pf_environment_get(enum pf_setting setting)
 	return value;
 }
 
+bool pf_environment_is_on(enum pf_setting setting)
+{
+	const char *value = pf_environment_get(setting);
+	return value && !strcmp(value, "1");
+}
+
 char *const *pf_environment_own(void)
 {
 	return environ;
@@ -175,15 +184,15 @@ static bool look(char *const *envp, struct missing *ret_missing)
 		missing.settings |= kept.setting[i] ? 1u << i : 0;
 	for (; envp[missing.strings]; missing.strings++) {
 		const char *string = envp[missing.strings], *value;
-		const char *list = after(string, PRELOAD, strlen(PRELOAD));
+		const char *list = list_lacking(string);
 		int setting = setting_of(string, &value);
 		if (setting == PF_SETTING_DISABLE && !strcmp(value, "1"))
 			return false;
 		if (setting >= 0)
 			missing.settings &= ~(1u << setting);
-		if (list && kept.preload && !has_library(list))
-			missing.bytes += strlen(kept.text + kept.preload) + 1 + strlen(list) + 1;
 		if (list)
+			missing.bytes += strlen(kept.text + kept.preload) + 1 + strlen(list) + 1;
+		if (after(string, PRELOAD, strlen(PRELOAD)))
 			missing.preload = false;
 	}
 	*ret_missing = missing;
@@ -200,22 +209,27 @@ static char *preload_write(char *place, const char *list)
 	return place + length + 1 + more;
 }
 
+// Returns how many pointers the new environment has at most, LD_PRELOAD and the NULL included.
+static size_t pointers(const struct missing *missing)
+{
+	return missing->strings + PF_SETTINGS + 2;
+}
+
 // Returns the bytes that environment_write needs.
 static size_t environment_size(const struct missing *missing)
 {
-	return (missing->strings + PF_SETTINGS + 2) * sizeof(char *) + missing->bytes;
+	return pointers(missing) * sizeof(char *) + missing->bytes;
 }
 
 // Writes an environment with all that was missing to `memory`, and returns it.
 static char *const *environment_write(
 	char **memory, char *const *envp, const struct missing *missing)
 {
-	char **next = memory, *place = (char *)(memory + missing->strings + PF_SETTINGS + 2);
+	char **next = memory, *place = (char *)(memory + pointers(missing));
 	for (size_t i = 0; i < missing->strings && envp[i]; i++) {
-		const char *list = after(envp[i], PRELOAD, strlen(PRELOAD));
-		bool lacks = list && kept.preload && !has_library(list);
-		*next++ = lacks ? place : envp[i];
-		if (lacks)
+		const char *list = list_lacking(envp[i]);
+		*next++ = list ? place : envp[i];
+		if (list)
 			place = preload_write(place, list);
 	}
 	if (missing->preload)
@@ -265,8 +279,8 @@ static void preload_restore(const struct missing *missing)
 	const char *library = kept.text + kept.preload;
 	char *merged = missing->preload ? NULL : pf_segment_scratch(missing->bytes);
 	for (char **string = environ; merged && string && *string; string++) {
-		const char *list = after(*string, PRELOAD, strlen(PRELOAD));
-		if (list && !has_library(list)) {
+		const char *list = list_lacking(*string);
+		if (list) {
 			preload_write(merged, list);
 			library = merged;
 			break;

@@ -22,6 +22,9 @@ bool pf_environment_read(void);
 // Returns the value of a variable as it was then, or NULL.
 const char *pf_environment_get(enum pf_setting setting);
 
+// Returns true if a variable was "1" then.
+bool pf_environment_is_on(enum pf_setting setting);
+
 // Returns this process's own environment.
 char *const *pf_environment_own(void);
 

@@ -36,11 +36,10 @@ static enum pf_fence policy_read(void)
 	struct pf_text error = pf_text_in(self.error, sizeof self.error);
 	bool fits = pf_environment_read();
 	const char *ports = pf_environment_get(PF_SETTING_PORTS);
-	const char *disable = pf_environment_get(PF_SETTING_DISABLE);
 	const char *log = pf_environment_get(PF_SETTING_LOG);
 
 	self.quiet = log && !strcmp(log, "none");
-	if (disable && !strcmp(disable, "1"))
+	if (pf_environment_is_on(PF_SETTING_DISABLE))
 		return PF_FENCE_OFF;
 	if (!fits) {
 		pf_text_add(&error, "it and its kin are too long, over 8 KiB together");
