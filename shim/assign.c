@@ -332,8 +332,11 @@ static ssize_t connect_by_bind(struct seeker *seeker, const struct operation *op
 	const int on = 1;
 	pf_sys(SYS_setsockopt, seeker->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
 	int claimed = claim_unbound(seeker, EADDRNOTAVAIL);
-	if (claimed < 0)
+	if (claimed < 0) {
+		if (!(seeker->state.flags & PF_FD_REUSE))
+			option_turn(seeker->fd, SO_REUSEADDR, 0);
 		return claimed;
+	}
 	ssize_t result = operation->run(operation);
 	if (result == -EADDRNOTAVAIL)
 		connect_refused(seeker);

@@ -80,6 +80,8 @@ static struct pf_fd look(int fd)
 	struct pf_fd seen = pf_classify_new(domain, type, protocol < 0 ? 0 : protocol);
 	if (option(fd, SOL_IP, IP_BIND_ADDRESS_NO_PORT) > 0)
 		seen.flags |= PF_FD_DEFER;
+	if (option(fd, SOL_SOCKET, SO_REUSEADDR) > 0)
+		seen.flags |= PF_FD_REUSE;
 	// A TCP socket shows the port of a connect that failed, too, which it has lost: only an
 	// attempt to bind it tells.
 	struct pf_endpoint local = local_endpoint(fd);

@@ -738,3 +738,13 @@ signal.pause()'
 		print(where(s))
 	EOF
 }
+
+@test "a connect that finds no port leaves SO_REUSEADDR as the program had it" {
+	assert_python '0 1' 20000-20000 <<-'EOF'
+		from sockets import *
+		first = dial(8080)
+		plain, reusing = new(), new(TCP, socket.SO_REUSEADDR)
+		assert refusals([lambda s=s: s.connect(("127.0.0.1", 8080)) for s in (plain, reusing)]) == 2
+		print(*(s.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR) for s in (plain, reusing)))
+	EOF
+}
