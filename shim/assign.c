@@ -795,6 +795,8 @@ static int bind_to_port(int fd, struct pf_fd state, uint64_t ticket, const struc
 	int result = pf_real_bind(fd, address, length);
 	if (result < 0)
 		return result;
+	if (port == 0) // the kernel's choice
+		port = pf_classify_port(fd);
 	if (pf_fence() == PF_FENCE_ON) {
 		struct seeker seeker = seeker_for(fd, state, ticket, stripe_of_own(state), NULL);
 		if (pf_pool_mark(seeker.pool, seeker.stripe, port)) {
