@@ -239,7 +239,8 @@ static bool kernel_is_bound(uint16_t port)
 {
 	for (int i = 0; i < KERNEL_SOCKETS; i++) {
 		const struct socket *other = &kernel.socket[i];
-		if (other->refs && kernel_is_tcp(other) && other->port == port && other->bound)
+		if (other->refs && kernel_is_tcp(other) && other->port == port &&
+			(other->bound || other->state == TCP_LISTEN))
 			return true;
 	}
 	return false;
@@ -417,10 +418,8 @@ static int kernel_listen(int fd)
 		kernel.last = kernel_choose(socket, NULL, EADDRINUSE);
 	else
 		kernel.last = kernel_is_in_use(socket, socket->port) ? -EADDRINUSE : 0;
-	if (kernel.last == 0) {
+	if (kernel.last == 0)
 		socket->state = TCP_LISTEN;
-		socket->bound = true;
-	}
 	return kernel.last;
 }
 

@@ -45,6 +45,7 @@ uint64_t __wrap_pf_now_ms(void);
 
 static struct input *script;
 static bool faulty; // something happened past the hooks
+static bool dumped; // a reap may have marked ports that are no leases
 static bool administered;
 static uint8_t asked; // the family and protocol of the dump in hand
 static uint8_t asked_protocol;
@@ -198,6 +199,7 @@ static long dump_read(unsigned char *buffer)
 static long dump_ask(const unsigned char *request)
 {
 	const struct inet_diag_req_v2 *what = (const void *)(request + NLMSG_HDRLEN);
+	dumped = true;
 	asked = what->sdiag_family;
 	asked_protocol = what->sdiag_protocol;
 	return 1;
@@ -411,8 +413,45 @@ static bool is_used(const struct socket *socket)
 		pf_pool_is_used(pool(), stripe, socket->port);
 }
 
+static uint32_t stripe_of(const struct socket *socket)
+{
+	return pf_pool_stripe(pool(), pf_endpoint_hash(&socket->peer));
+}
+
+// Returns true if two TCP sockets share a port and the bit for it: their destinations have one
+// stripe, or one is bound only, for a destination that refused it. Whoever ends first clears the
+// bit; that is known, and costs another socket a refusal.
+static bool is_shared(const struct socket *a, const struct socket *b)
+{
+	if (!b->refs || !kernel_is_tcp(a) || !kernel_is_tcp(b) || a->port != b->port)
+		return false;
+	return !a->peer.port || !b->peer.port || stripe_of(a) == stripe_of(b);
+}
+
+// Returns true if two fds have one lease, and are not copies: the kernel found a port whose
+// connection had failed unseen.
+static bool is_one_lease(int a, int b)
+{
+	uint64_t ticket;
+	struct pf_fd one = pf_fdmap_get(a, &ticket), other = pf_fdmap_get(b, &ticket);
+	return kernel.fd[a] != kernel.fd[b] && (one.flags & other.flags & PF_FD_LEASE) &&
+		one.port == other.port && one.stripe == other.stripe;
+}
+
+static void shares_check(void)
+{
+	for (int i = 0; i < KERNEL_SOCKETS; i++)
+		for (int other = 0; kernel.socket[i].refs && kernel.socket[i].port && other < i;
+			other++)
+			faulty |= is_shared(&kernel.socket[i], &kernel.socket[other]);
+	for (int fd = 0; fd < KERNEL_FDS; fd++)
+		for (int other = 0; kernel.fd[fd] && other < fd; other++)
+			faulty |= is_one_lease(fd, other);
+}
+
 static void world_check(void)
 {
+	shares_check();
 	for (int i = 0; i < KERNEL_SOCKETS; i++) {
 		const struct socket *socket = &kernel.socket[i];
 		if (!socket->refs || !socket->port || socket->wild)
@@ -550,11 +589,11 @@ static void step_connect(int fd, uint8_t how)
 		return;
 	}
 	bool tcp = kernel_is_tcp(socket), fresh = !socket->port;
-	bool known = is_known_bound(fd), kernels = known && (!tcp || (how & 3));
+	bool known = is_known_bound(fd);
 	kernel.refused_bound = false;
 	for (int tries = 1;; tries++, kernel.now += 200) {
 		int result = call_connect_or_send(fd, how, (struct sockaddr *)&address, length);
-		if (!is_wrong(result, tcp ? EADDRNOTAVAIL : EAGAIN, tcp, peer.port) || kernels)
+		if (!is_wrong(result, tcp ? EADDRNOTAVAIL : EAGAIN, tcp, peer.port) || known)
 			break;
 		require(tries < PATIENCE);
 	}
@@ -562,7 +601,7 @@ static void step_connect(int fd, uint8_t how)
 	// it is made by fast open, or by one copy of several.
 	faulty |= kernel.refused_bound || (tcp && !fresh && ((how & 3) || is_copied(fd)));
 	// A socket that connects to its own port has itself as peer.
-	if (fresh && !known && socket->peer.port && pf_endpoint_is_loopback(&peer))
+	if (fresh && !known && !administered && socket->peer.port && pf_endpoint_is_loopback(&peer))
 		require(socket->port != peer.port);
 }
 
@@ -625,7 +664,7 @@ static void step_copy(int fd, uint8_t how)
 	int other = input_byte(script) % FDS;
 	bool open = kernel_socket_of(fd);
 	// Which of them is closed last is known only of copies that are younger than the lease.
-	faulty |= open && !kernel_socket_of(fd)->port;
+	faulty |= open && kernel_is_inet(kernel_socket_of(fd)) && !kernel_socket_of(fd)->port;
 	switch (how % 4) {
 	case 0:
 		require((pf_lifetime_dup(fd) >= 0) <= open);
@@ -669,6 +708,7 @@ static void step_option(int fd, uint8_t how)
 	}
 	// What is set by one copy is not known of the others.
 	faulty |= is_copied(fd);
+	socket->wild |= is_copied(fd);
 }
 
 // Fails unless the options of a socket that is known are shown as the program set them.
@@ -687,8 +727,9 @@ static void options_check(int fd)
 static void step_close_range(int fd)
 {
 	unsigned last = input_byte(script);
-	int result = pf_lifetime_close_range((unsigned)fd, last, 0);
-	require(result == ((unsigned)fd > last ? -EINVAL : 0));
+	int flags = kernel.outcome & 1 ? 8 : 0; // there is no such flag
+	int result = pf_lifetime_close_range((unsigned)fd, last, flags);
+	require(result == ((unsigned)fd > last || flags ? -EINVAL : 0));
 }
 
 // ---- What happens past the hooks ---------------------------------------------------------------
@@ -776,7 +817,6 @@ static void step_intrude(uint8_t how)
 	struct sockaddr_storage address;
 	struct pf_endpoint peer;
 	struct socket *socket = kernel_socket_make(AF_INET, how & 1 ? SOCK_DGRAM : SOCK_STREAM, 0);
-	faulty = true;
 	if (!socket)
 		return;
 	socklen_t length = address_make(socket, port_of_peer(), &address);
@@ -899,7 +939,7 @@ static void world_make(uint8_t flags)
 	kernel.low = flags & 1 ? 19990 : 30000;
 	kernel.high = flags & 1 ? 20030 : 30010;
 	seed = flags;
-	faulty = administered = false;
+	faulty = administered = dumped = false;
 
 	int fd = kernel_socket(AF_INET, SOCK_STREAM, 0);
 	struct pf_segment *segment = pf_fence_segment(fd);
@@ -918,7 +958,7 @@ static void world_end(void)
 	for (int fd = 0; fd < KERNEL_FDS; fd++)
 		if (kernel_socket_of(fd))
 			require(pf_lifetime_close(fd) == 0);
-	require(faulty || used_count() == 0);
+	require(faulty || dumped || used_count() == 0);
 	for (int fd = 0; fd < KERNEL_FDS; fd++) {
 		pf_lifetime_close(fd);
 		pf_fdmap_get(fd, &ticket);
