@@ -69,8 +69,8 @@ static void rivalry_write(const char *path, char *text, size_t size)
 				interposed[i]);
 }
 
-// Adds the command that takes an entry out of the list it is in.
-static void entry_mend(const char *entry, const char *variable)
+// Adds the command that takes an entry out of the list it is in, or puts it `first` there.
+static void entry_mend(const char *entry, const char *variable, bool first)
 {
 	size_t length = strlen(entry);
 	const char *before = ":";
@@ -83,6 +83,8 @@ static void entry_mend(const char *entry, const char *variable)
 	FILE *stream = open_memstream(&command, &size);
 	if (!stream)
 		exit(cli_error("out of memory"));
+	if (first)
+		fprintf(stream, ":%s", entry);
 	for (const char *at = variable; *(at += strspn(at, BETWEEN)); at += strcspn(at, BETWEEN)) {
 		size_t this = strcspn(at, BETWEEN);
 		if (this != length || strncmp(at, entry, length) != 0)
@@ -102,7 +104,7 @@ static bool entry_examine(const char *entry, const char *library, bool behind, c
 	char rivalry[128];
 	if (!dl_iterate_phdr(object_match, &search)) {
 		doctor_warn("preload", "%s: cannot be loaded, and every program says so", entry);
-		entry_mend(entry, variable);
+		entry_mend(entry, variable, false);
 		return false;
 	}
 	if (is_same(library, search.path)) {
@@ -111,19 +113,19 @@ static bool entry_examine(const char *entry, const char *library, bool behind, c
 	}
 	if (!strcmp(base_name(search.path), base_name(library))) {
 		doctor_warn("preload", "%s is another one than this command's", search.path);
-		entry_mend(entry, variable);
+		entry_mend(entry, variable, false);
 		return false;
 	}
 	rivalry_write(search.path, rivalry, sizeof rivalry);
 	if (!*rivalry) {
 		doctor_ok("preload", "%s has nothing that libportfence.so has", search.path);
 	} else if (behind) {
-		doctor_ok("preload", "%s has %s, too; it comes behind libportfence.so", search.path,
-			rivalry);
-	} else {
-		doctor_warn("preload", "%s has %s, too, and comes before libportfence.so",
+		doctor_warn("preload", "%s has %s, too, and comes behind libportfence.so",
 			search.path, rivalry);
-		doctor_mend("export LD_PRELOAD='%s':\"$LD_PRELOAD\"", library);
+		entry_mend(entry, variable, true);
+	} else {
+		doctor_ok("preload", "%s has %s, too; it comes before libportfence.so", search.path,
+			rivalry);
 	}
 	return false;
 }
@@ -146,8 +148,8 @@ void doctor_preload(const char *library)
 	const char *variable = getenv("LD_PRELOAD");
 	char *list = variable ? strdup(variable) : NULL, *line = NULL;
 	size_t size = 0;
-	// `run` puts the library in front, unless it is there.
-	bool some = list && list_examine(list, library, !strstr(variable, library), variable);
+	// `run` puts the library behind the others, unless it is there.
+	bool some = list && list_examine(list, library, false, variable);
 	FILE *file = fopen(SYSTEM, "re");
 	while (file && getline(&line, &size, file) >= 0) {
 		line[strcspn(line, "#")] = 0;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// portfence run: puts the shim in front of a program, and becomes it.
+// portfence run: puts the shim between a program and libc, and becomes it.
 #include "cli.h"
 #include "preflight.h"
 
@@ -26,8 +26,8 @@ static const char usage[] =
 	"fenced,\n"
 	"127 if it is not found.\n";
 
-// Puts the library in front of what LD_PRELOAD has, unless it is there. Returns 0 or an exit
-// status.
+// Puts the library behind what LD_PRELOAD has, unless it is there: next to libc, where the calls of
+// the others pass by it, too. Returns 0 or an exit status.
 static int preload_set(const char *library)
 {
 	const char *before = getenv("LD_PRELOAD");
@@ -36,7 +36,7 @@ static int preload_set(const char *library)
 		return setenv("LD_PRELOAD", library, 1) ? cli_error("%s", strerror(errno)) : 0;
 	if (strstr(before, library))
 		return 0;
-	if (asprintf(&preload, "%s:%s", library, before) < 0)
+	if (asprintf(&preload, "%s:%s", before, library) < 0)
 		return cli_error("out of memory");
 	int result = setenv("LD_PRELOAD", preload, 1);
 	free(preload);

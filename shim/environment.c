@@ -3,8 +3,8 @@
 //
 // The variables are copied when the environment is read: programs write over the place where the
 // kernel put them (setproctitle). A program that is started gets those it lacks, and this library
-// in its LD_PRELOAD, in front of what is there; a variable that it has is left as it is, so that
-// its starter can choose another pool. All that works between vfork and exec, where the memory is
+// in its LD_PRELOAD, behind what is there; a variable that it has is left as it is, so that its
+// starter can choose another pool. All that works between vfork and exec, where the memory is
 // the parent's: the new environment is an array on the stack that points to the old strings.
 #include "environment.h"
 
@@ -199,14 +199,22 @@ static bool look(char *const *envp, struct missing *ret_missing)
 	return missing.bytes || missing.preload || missing.settings;
 }
 
-// Writes "LD_PRELOAD=<this library>:<list>" to `place`. Returns the place behind it.
+// Copies a string to `place`. Returns where it ends.
+static char *append(char *place, const char *string)
+{
+	size_t length = strlen(string);
+	memcpy(place, string, length + 1);
+	return place + length;
+}
+
+// Writes "LD_PRELOAD=<list>:<this library>" to `place`. Returns the place behind it.
 static char *preload_write(char *place, const char *list)
 {
-	size_t length = strlen(kept.text + kept.preload), more = strlen(list) + 1;
-	memcpy(place, kept.text + kept.preload, length);
-	place[length] = ':';
-	memcpy(place + length + 1, list, more);
-	return place + length + 1 + more;
+	const char *library = kept.text + kept.preload + strlen(PRELOAD);
+	place = append(append(place, PRELOAD), list);
+	if (*list)
+		*place++ = ':';
+	return append(place, library) + 1;
 }
 
 // Returns how many pointers the new environment has at most, LD_PRELOAD and the NULL included.
@@ -273,7 +281,7 @@ int pf_environment_execute(struct pf_execution *execution)
 	return result;
 }
 
-// Puts this library into this process's own LD_PRELOAD, in front of what there is.
+// Puts this library into this process's own LD_PRELOAD, behind what there is.
 static void preload_restore(const struct missing *missing)
 {
 	const char *library = kept.text + kept.preload;

@@ -126,11 +126,10 @@ seven" ]
 	[ "$output" = '--ports --help' ]
 }
 
-@test "existing LD_PRELOAD entries are kept" {
+@test "existing LD_PRELOAD entries are kept, and the library is put behind them" {
 	# shellcheck disable=SC2016 # the inner shell's variable
 	run net env LD_PRELOAD=libm.so.6 "$PORTFENCE" run --ports 20000 -- sh -c 'echo $LD_PRELOAD'
-	[[ $output == *libm.so.6* ]]
-	[[ $output == *libportfence.so* ]]
+	[[ $output == libm.so.6:*/libportfence.so ]]
 }
 
 @test "LD_PRELOAD and PORTFENCE_PORTS alone make a fence" {

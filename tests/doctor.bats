@@ -298,13 +298,13 @@ library()
 	library rival.so sendmmsg listen
 	as=(env LD_PRELOAD="$PWD/calm.so $PWD/rival.so")
 	assert_finds 0 'ok preload' "$PWD/calm.so has nothing that libportfence.so has" --ports "$BIND_POOL"
-	assert_finds 0 'ok preload' "$PWD/rival.so has listen sendmmsg, too; it comes behind" --ports "$BIND_POOL"
-	as=(env LD_PRELOAD="$SHIM:$PWD/rival.so")
+	assert_finds 0 'ok preload' "$PWD/rival.so has listen sendmmsg, too; it comes before" --ports "$BIND_POOL"
+	as=(env LD_PRELOAD="$PWD/rival.so:$SHIM")
 	assert_finds 0 'ok preload' "$SHIM is there already" --ports "$BIND_POOL"
-	assert_finds 0 'ok preload' "$PWD/rival.so has listen sendmmsg, too; it comes behind" --ports "$BIND_POOL"
+	assert_finds 0 'ok preload' "$PWD/rival.so has listen sendmmsg, too; it comes before" --ports "$BIND_POOL"
 	as=()
-	export LD_PRELOAD=$PWD/rival.so:$SHIM
-	assert_finds 0 'warn preload' "$PWD/rival.so has listen sendmmsg, too, and comes before" --ports "$BIND_POOL"
+	export LD_PRELOAD=$SHIM:$PWD/rival.so
+	assert_finds 0 'warn preload' "$PWD/rival.so has listen sendmmsg, too, and comes behind" --ports "$BIND_POOL"
 	assert_mended preload --ports "$BIND_POOL"
 	unset LD_PRELOAD
 }
@@ -336,9 +336,9 @@ library()
 	assert_finds 0 'ok library' "$PWD/\$LIB/libportfence.so" --ports "$BIND_POOL"
 	export LD_PRELOAD=$PWD/copy/libportfence.so
 	assert_finds 0 'warn preload' "$LD_PRELOAD is another one" --ports "$BIND_POOL"
-	export LD_PRELOAD=$PWD/rival.so:$PWD/\$LIB/libportfence.so
+	export LD_PRELOAD=$PWD/\$LIB/libportfence.so:$PWD/rival.so
 	assert_finds 0 'ok preload' "lib/$(gcc -print-multiarch)/libportfence.so is there already" --ports "$BIND_POOL"
-	assert_finds 0 'warn preload' 'listen, too, and comes before' --ports "$BIND_POOL"
+	assert_finds 0 'warn preload' 'listen, too, and comes behind' --ports "$BIND_POOL"
 	assert_mended preload --ports "$BIND_POOL"
 	unset LD_PRELOAD
 }
@@ -349,9 +349,11 @@ library()
 	printf '# comment\n%s/rival.so # more\n/no/such.so\n' "$PWD" >etc/ld.so.preload
 	as=(unshare --mount sh -ec "mount --bind $PWD/etc /etc; exec \"\$0\" \"\$@\"")
 	run doctor
-	grep -E "^ok +preload +$PWD/rival.so has listen, too; it comes behind" <<<"$output"
+	grep -E "^warn +preload +$PWD/rival.so has listen, too, and comes behind" <<<"$output"
 	grep -E '^warn +preload +/no/such.so: cannot be loaded' <<<"$output"
-	[ "$(mend_of preload)" = "sed -i 's|/no/such.so||' /etc/ld.so.preload" ]
+	for entry in "$PWD/rival.so" /no/such.so; do
+		[ "$(mend_of preload | grep -c "^sed -i 's|$entry||' /etc/ld.so.preload$")" -eq 1 ]
+	done
 }
 
 # --- the program -----------------------------------------------------------------------------------

@@ -109,7 +109,7 @@ assert_at_home_beside()
 	export PROXYCHAINS_CONF_FILE=$PWD/proxychains.conf
 	for pool in "$BIND_POOL" "$LATE_POOL"; do
 		wire_start
-		net env LD_PRELOAD="$(library libproxychains.so.4):$SHIM" PORTFENCE_PORTS="$pool" \
+		net env LD_PRELOAD="$(library libproxychains.so.4)" "$PORTFENCE" run --ports "$pool" \
 			/usr/bin/python3 -c 'if True:
 			import socket
 			for _ in range(5): socket.create_connection(("127.0.0.1", 8080)).close()'

@@ -78,7 +78,7 @@ assert_ways_keep_the_fence()
 	run fence "$BIND_POOL" env -i FOO=1 env
 	[ "$output" = "$(printf '%s\n' FOO=1 "LD_PRELOAD=$SHIM" "${added[@]}")" ]
 	run fence "$BIND_POOL" env -i LD_PRELOAD=libm.so.6:libdl.so.2 FOO=1 env
-	[ "$output" = "$(printf '%s\n' "LD_PRELOAD=$SHIM:libm.so.6:libdl.so.2" FOO=1 "${added[@]}")" ]
+	[ "$output" = "$(printf '%s\n' "LD_PRELOAD=libm.so.6:libdl.so.2:$SHIM" FOO=1 "${added[@]}")" ]
 	run fence "$BIND_POOL" env -i "LD_PRELOAD=libm.so.6 $SHIM" FOO=1 env
 	[ "$output" = "$(printf '%s\n' "LD_PRELOAD=libm.so.6 $SHIM" FOO=1 "${added[@]}")" ]
 	run fence "$BIND_POOL" env -i PORTFENCE_DISABLE=1 env
