@@ -177,6 +177,34 @@ static void lease_end(int fd, uint64_t ticket, struct pf_fd lease, uint16_t set)
 	pf_lifetime_give(lease);
 }
 
+// Returns the state of a TCP socket (netinet/tcp.h), or 0 if it is none.
+static uint8_t tcp_state(int fd)
+{
+	uint8_t state = 0; // tcp_info begins with it
+	socklen_t size = sizeof state;
+	pf_sys(SYS_getsockopt, fd, IPPROTO_TCP, TCP_INFO, &state, &size);
+	return state;
+}
+
+// Looks whether the port that the map knows of is there still: by a connection that failed, the
+// kernel let go of one that it had chosen; and the number may be another socket's by now, closed
+// and made past our hooks. Returns the state to go by.
+static struct pf_fd settled(int fd, struct pf_fd state, uint64_t *ticket)
+{
+	if (!(state.flags & PF_FD_BOUND))
+		return state;
+	if ((state.flags & PF_FD_LATE) && tcp_state(fd) == TCP_CLOSE)
+		lease_end(fd, *ticket, state, 0);
+	else if (pf_classify_port(fd))
+		return state;
+	else if (!pf_fdmap_is_borrowed())
+		pf_lifetime_give(pf_fdmap_forget(fd));
+	state = pf_classify(fd, false, ticket);
+	if (pf_fdmap_is_borrowed())
+		state.flags &= PF_FD_LASTING;
+	return state;
+}
+
 // ---- The bind claim --------------------------------------------------------------------------
 
 // Writes the address to bind to, without a port: the one that the socket has, or none.
@@ -384,7 +412,7 @@ static ssize_t connect_strayed(
 	struct seeker *seeker, const struct operation *operation, ssize_t result)
 {
 	if (!is_void(seeker)) {
-		state_record(seeker->fd, seeker->ticket, seeker->state, PF_FD_BOUND);
+		state_record(seeker->fd, seeker->ticket, seeker->state, PF_FD_BOUND | PF_FD_LATE);
 		return result;
 	}
 	if (dissolve(seeker->fd) < 0)
@@ -525,67 +553,38 @@ static ssize_t connect_bound(int fd, struct pf_fd lease, uint64_t ticket,
 	return result;
 }
 
-// A connect on a socket that connected before, by a late claim. Returns as the operation does, and
-// true in ret_refused if the socket is as new and the kernel refused the port it still asks for.
-static ssize_t connect_again(int fd, struct pf_fd lease, uint64_t ticket,
-	const struct operation *operation, bool *ret_refused)
+// A connect on a socket whose connection, by a late claim, was under way a moment ago. Returns as
+// the operation does.
+static ssize_t connect_again(
+	int fd, struct pf_fd lease, uint64_t ticket, const struct operation *operation)
 {
 	ssize_t result = operation->run(operation);
-	*ret_refused = false;
-	if (is_under_way(result) || result == -EALREADY || result == -EISCONN)
-		return result;
-	// This call told of the failure of the one before, or failed itself; either way the kernel
-	// has let go of the port.
-	lease_end(fd, ticket, lease, 0);
-	*ret_refused = result == -EADDRNOTAVAIL;
+	// It may have told of the failure of the one before: the kernel has let go of the port.
+	if (!is_under_way(result) && tcp_state(fd) == TCP_CLOSE)
+		lease_end(fd, ticket, lease, 0);
 	return result;
 }
 
-// Returns true if a socket that is free to connect would, from the port that we gave it for an
+// Returns true if a socket that is free to connect would, from the port that we bound it to for an
 // earlier connect, reach itself.
 static bool is_own_port(int fd, struct pf_fd lease, const struct pf_endpoint *destination)
 {
-	uint8_t tcp_state = 0; // tcp_info begins with it
-	socklen_t size = sizeof tcp_state;
-	if (!(lease.flags & PF_FD_LEASE) || lease.stripe < PF_STRIPE_TCP ||
-		lease.port != destination->port || !pf_endpoint_is_loopback(destination))
-		return false;
-	return pf_sys(SYS_getsockopt, fd, IPPROTO_TCP, TCP_INFO, &tcp_state, &size) == 0 &&
-		tcp_state == TCP_CLOSE;
+	return (lease.flags & PF_FD_LEASE) && lease.stripe >= PF_STRIPE_TCP &&
+		lease.port == destination->port && pf_endpoint_is_loopback(destination) &&
+		tcp_state(fd) == TCP_CLOSE;
 }
 
 // A connect, or a first send that connects, on a TCP socket. Returns as the operation does.
 static ssize_t tcp_connect(int fd, struct pf_fd state, uint64_t ticket,
 	const struct pf_endpoint *destination, const struct operation *operation)
 {
-	bool bound = state.flags & PF_FD_BOUND;
-	if (bound && !pf_classify_port(fd)) {
-		// A stale entry, of a socket that was closed or disconnected past it.
-		if (!pf_fdmap_is_borrowed())
-			pf_lifetime_give(pf_fdmap_forget(fd));
-		state = pf_classify(fd, false, &ticket);
-		if (state.kind != PF_FD_TCP)
-			return operation->run(operation);
-		bound = false;
-	}
-	if (bound && is_own_port(fd, state, destination)) {
-		if (!(state.flags & PF_FD_LATE))
-			return -EADDRNOTAVAIL; // bound for good
-		lease_end(fd, ticket, state, 0);
-		state = pf_classify(fd, false, &ticket);
-		bound = false;
-	}
-	if (bound && (state.flags & PF_FD_LATE)) {
-		bool refused;
-		ssize_t result = connect_again(fd, state, ticket, operation, &refused);
-		if (!refused)
-			return result;
-		state = pf_classify(fd, false, &ticket);
-		bound = false;
-	}
-	if (bound && (state.flags & PF_FD_LEASE))
+	if (state.flags & PF_FD_LATE)
+		return connect_again(fd, state, ticket, operation);
+	if (is_own_port(fd, state, destination))
+		return -EADDRNOTAVAIL; // bound for good
+	if (state.flags & PF_FD_LEASE)
 		return connect_bound(fd, state, ticket, destination, operation);
-	if (bound)
+	if (state.flags & PF_FD_BOUND)
 		return operation->run(operation);
 	struct seeker seeker = seeker_for(fd, state, ticket, PF_STRIPE_TCP, destination);
 	if (pf_pool_claim(seeker.pool) == PF_CLAIM_LATE)
@@ -639,6 +638,7 @@ int pf_assign_connect(int fd, const struct sockaddr *address, socklen_t length)
 	if (family < 0 || family == AF_UNIX)
 		return (int)run_connect(&operation);
 	struct pf_fd state = pf_classify(fd, true, &ticket);
+	state = settled(fd, state, &ticket);
 	if (state.kind != PF_FD_TCP && state.kind != PF_FD_UDP)
 		return (int)run_connect(&operation);
 	if (family == AF_UNSPEC)
@@ -669,8 +669,10 @@ static ssize_t send_to(const struct operation *operation)
 	if (fence == PF_FENCE_OFF || !operation->address)
 		return operation->run(operation);
 	struct pf_fd state = pf_classify(operation->fd, false, &ticket);
+	if (operation->flags & MSG_FASTOPEN)
+		state = settled(operation->fd, state, &ticket);
 	bool connects = state.kind == PF_FD_TCP && (operation->flags & MSG_FASTOPEN);
-	if ((state.flags & PF_FD_BOUND) || (state.kind != PF_FD_UDP && !connects))
+	if (!connects && (state.kind != PF_FD_UDP || (state.flags & PF_FD_BOUND)))
 		return operation->run(operation);
 	int family = family_of(operation->address, operation->length);
 	if (family < 0)
@@ -678,11 +680,13 @@ static ssize_t send_to(const struct operation *operation)
 	bool inet = pf_endpoint_read(operation->address, operation->length, &destination) == 0;
 	if (connects && !inet)
 		return operation->run(operation);
-	if (fence == PF_FENCE_CLOSED)
+	if (fence == PF_FENCE_CLOSED && !(state.flags & PF_FD_BOUND))
 		return pf_fence_refuse();
 
-	if (connects)
+	if (connects && fence == PF_FENCE_ON)
 		return tcp_connect(operation->fd, state, ticket, &destination, operation);
+	if (state.flags & PF_FD_BOUND)
+		return operation->run(operation);
 	// The kernel binds first, and then looks at the address.
 	int result = udp_bind(operation->fd, state, ticket, inet ? &destination : NULL);
 	return result < 0 ? result : operation->run(operation);
@@ -708,9 +712,9 @@ static bool is_settled(int fd, int flags)
 	if (pf_fence() == PF_FENCE_OFF)
 		return true;
 	struct pf_fd state = pf_classify(fd, false, &ticket);
-	if (state.kind == PF_FD_UDP || (state.kind == PF_FD_TCP && (flags & MSG_FASTOPEN)))
+	if (state.kind == PF_FD_UDP)
 		return state.flags & PF_FD_BOUND;
-	return true;
+	return state.kind != PF_FD_TCP || !(flags & MSG_FASTOPEN);
 }
 
 // Returns true for a message that says so without a system call, as those of connected sockets do.
@@ -786,26 +790,22 @@ static int bind_to_any(int fd, struct pf_fd state, uint64_t ticket, const struct
 }
 
 // bind to a port of the program's choice. If it is the pool's and nobody has it, it is a lease, so
-// that others do not get it, where the kernel would let them (SO_REUSEADDR, SO_REUSEPORT). A lease
-// that the socket had is of a connect that failed, or the kernel would not bind it again. Returns 0
-// or -errno.
+// that others do not get it, where the kernel would let them (SO_REUSEADDR, SO_REUSEPORT). Returns
+// 0 or -errno.
 static int bind_to_port(int fd, struct pf_fd state, uint64_t ticket, const struct sockaddr *address,
 	socklen_t length, uint16_t port)
 {
 	int result = pf_real_bind(fd, address, length);
 	if (result < 0)
 		return result;
-	if (port == 0) // the kernel's choice
-		port = pf_classify_port(fd);
 	if (pf_fence() == PF_FENCE_ON) {
 		struct seeker seeker = seeker_for(fd, state, ticket, stripe_of_own(state), NULL);
 		if (pf_pool_mark(seeker.pool, seeker.stripe, port)) {
 			lease_record(&seeker, port, 0);
-			pf_lifetime_give(state);
 			return 0;
 		}
 	}
-	lease_end(fd, ticket, state, PF_FD_BOUND);
+	state_record(fd, ticket, state, PF_FD_BOUND);
 	return 0;
 }
 
@@ -830,12 +830,15 @@ int pf_assign_bind(int fd, const struct sockaddr *address, socklen_t length)
 		endpoint_to_bind(address, length, &local) < 0)
 		return pf_real_bind(fd, address, length);
 	struct pf_fd state = pf_classify(fd, true, &ticket);
+	state = settled(fd, state, &ticket);
 	if (state.kind != PF_FD_TCP && state.kind != PF_FD_UDP)
+		return pf_real_bind(fd, address, length);
+	if (state.flags & PF_FD_BOUND) // EINVAL
 		return pf_real_bind(fd, address, length);
 
 	if (local.port == 0 && fence == PF_FENCE_CLOSED)
 		return pf_fence_refuse();
-	if (local.port == 0 && !(state.flags & PF_FD_BOUND))
+	if (local.port == 0)
 		return bind_to_any(fd, state, ticket, address, length);
 	return bind_to_port(fd, state, ticket, address, length, local.port);
 }
@@ -847,6 +850,7 @@ int pf_assign_listen(int fd, int backlog)
 	if (fence == PF_FENCE_OFF)
 		return pf_real_listen(fd, backlog);
 	struct pf_fd state = pf_classify(fd, false, &ticket);
+	state = settled(fd, state, &ticket);
 	if (state.kind != PF_FD_TCP || (state.flags & PF_FD_BOUND))
 		return pf_real_listen(fd, backlog);
 	if (fence == PF_FENCE_CLOSED)

@@ -433,9 +433,12 @@ static int kernel_send(int fd, const struct sockaddr *address, socklen_t length,
 		return kernel.last = -ENOTCONN;
 	bool known = address && kernel_read(socket, address, length, &peer) == 0;
 	if (kernel_is_tcp(socket)) {
-		if (socket->state == TCP_CLOSE && (flags & MSG_FASTOPEN) && known)
-			kernel.last = kernel_connect_tcp(socket, &peer);
-		else
+		if ((flags & MSG_FASTOPEN) && address) {
+			kernel.last = kernel_connect_old(socket);
+			if (kernel.last == 0)
+				kernel.last =
+					known ? kernel_connect_tcp(socket, &peer) : -EAFNOSUPPORT;
+		} else
 			kernel.last = socket->state == TCP_ESTABLISHED ? 0 : -EPIPE;
 	} else if (address && !known)
 		kernel.last = -EAFNOSUPPORT;

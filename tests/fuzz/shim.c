@@ -91,7 +91,10 @@ static long option_get(int fd, int level, int name, void *value, socklen_t *size
 		result = socket->type;
 	else if (level == SOL_SOCKET && name == SO_PROTOCOL)
 		result = socket->protocol;
-	else
+	else if (level == IPPROTO_TCP && name == TCP_INFO && kernel_is_tcp(socket)) {
+		*(uint8_t *)value = (uint8_t)socket->state;
+		return 0;
+	} else
 		return -ENOPROTOOPT;
 	memcpy(value, &result, sizeof result);
 	*size = sizeof result;
@@ -552,17 +555,17 @@ static bool is_wrong(int result, int exhausted, bool tcp, uint16_t avoid)
 	return result == -exhausted && !kernel.refused_bound && is_some_free(tcp, avoid);
 }
 
-// Returns true if the fd is known to have a port, which it may have lost since: then what it is
-// told to do next is left to the kernel, whose choice the late claim has narrowed to that port,
-// unless the program asked for a range, or UDP's port came past the hooks.
+// Returns true if the fd is known to have a port. Where UDP has lost it, past the hooks, a send is
+// left to the kernel.
 static bool is_known_bound(int fd)
 {
 	uint64_t ticket;
 	struct socket *socket = kernel_socket_of(fd);
 	bool known = pf_fdmap_get(fd, &ticket).flags & PF_FD_BOUND;
-	if (known && socket && !socket->port && (socket->asked || !kernel_is_tcp(socket)))
-		socket->wild = true;
-	return known;
+	if (!known || !socket || socket->port)
+		return known;
+	socket->wild |= !kernel_is_tcp(socket);
+	return false;
 }
 
 static bool is_copied(int fd)
@@ -598,8 +601,8 @@ static void step_connect(int fd, uint8_t how)
 		require(tries < PATIENCE);
 	}
 	// A connection from a port that another connect left behind stays in that one's stripe, if
-	// it is made by fast open, or by one copy of several.
-	faulty |= kernel.refused_bound || (tcp && !fresh && ((how & 3) || is_copied(fd)));
+	// it is made by one copy of several.
+	faulty |= kernel.refused_bound || (tcp && !fresh && is_copied(fd));
 	// A socket that connects to its own port has itself as peer.
 	if (fresh && !known && !administered && socket->peer.port && pf_endpoint_is_loopback(&peer))
 		require(socket->port != peer.port);
