@@ -31,10 +31,10 @@
 #include "atomics.h"
 #include "util.h"
 
+#include <linux/time_types.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
-#include <time.h>
 
 // Bits of all stripes of all pools, three of each, in one scratch.
 struct bits {
@@ -250,7 +250,7 @@ int pf_reap(struct pf_segment *segment, uint32_t *ret_reaped)
 // interrupted.
 static void reap_await(const struct pf_segment *segment, uint64_t began)
 {
-	const struct timespec turn = {0, 200000};
+	const struct __kernel_old_timespec turn = {0, 200000};
 	uint64_t now = pf_now_ms();
 	while (pf_word_get(&segment->shared->reap_done) != began &&
 		pf_now_ms() - now < PF_REAP_PATIENCE_MS)

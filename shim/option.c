@@ -12,6 +12,7 @@
 #include "option.h"
 
 #include "classify.h"
+#include "fence.h"
 #include "real.h"
 
 #include "util.h"
@@ -21,9 +22,11 @@
 #include <netinet/in.h>
 #include <string.h>
 
-// Returns the flag that remembers the option, or 0 if it is none of those above.
+// Returns the flag that remembers the option, or 0 if it is none of those above or nobody fences.
 static uint16_t flag_of(int level, int name)
 {
+	if ((level != SOL_SOCKET && level != SOL_IP) || pf_fence() == PF_FENCE_OFF)
+		return 0;
 	if (level == SOL_SOCKET && name == SO_REUSEADDR)
 		return PF_FD_REUSE;
 	if (level == SOL_IP && name == IP_LOCAL_PORT_RANGE)

@@ -742,6 +742,16 @@ signal.pause()'
 	EOF
 }
 
+@test "without a fence every option is shown as the kernel has it" {
+	run -0 net env LD_PRELOAD="$SHIM" PORTFENCE_DISABLE=1 /usr/bin/python3 -c 'if True:
+		import os, socket, subprocess, sys
+		show = "import socket; print(socket.socket(fileno=0).getsockopt(socket.IPPROTO_IP, 51))"
+		s = socket.socket()
+		s.setsockopt(socket.IPPROTO_IP, 51, 20010 << 16 | 20001)
+		subprocess.run([sys.executable, "-c", show], stdin=s, check=True)'
+	[ "$output" -eq $((20010 << 16 | 20001)) ]
+}
+
 @test "a connect that finds no port leaves SO_REUSEADDR as the program had it" {
 	assert_python '0 1' 20000-20000 <<-'EOF'
 		from sockets import *
