@@ -338,7 +338,9 @@ static int claim_unbound(struct seeker *seeker, int exhausted)
 		result = claim_or_give_up(seeker, &address, length, exhausted);
 	if (result != -EINVAL)
 		return result;
-	state_record(seeker->fd, seeker->ticket, seeker->state, PF_FD_BOUND);
+	// Perhaps by a connect of another process, whose failure would take the port again.
+	uint16_t late = seeker->state.kind == PF_FD_TCP ? PF_FD_LATE : 0;
+	state_record(seeker->fd, seeker->ticket, seeker->state, PF_FD_BOUND | late);
 	return 0;
 }
 

@@ -20,7 +20,7 @@ enum pf_fd_flags {
 	PF_FD_IPV6 = 1,     // an AF_INET6 socket
 	PF_FD_BOUND = 2,    // it has a port: there is none to take
 	PF_FD_LEASE = 4,    // that port is a lease: stripe, pool and port say which
-	PF_FD_LATE = 8,     // by the late claim: the kernel drops the port at a disconnect
+	PF_FD_LATE = 8,     // the kernel drops the port when the connection ends or fails
 	PF_FD_ADDRESS = 16, // it has a local address (IP_BIND_ADDRESS_NO_PORT), and no port yet
 	PF_FD_COPIED = 32,  // other fds of this process may be copies of it
 	PF_FD_CLOSING = 64, // it is in a range that is being closed
