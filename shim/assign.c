@@ -780,7 +780,7 @@ static int bind_to_any(int fd, struct pf_fd state, uint64_t ticket, const struct
 	socklen_t length)
 {
 	struct sockaddr_storage local;
-	if (state.flags & PF_FD_DEFER) { // until connect (ip(7))
+	if ((state.flags & PF_FD_DEFER) && pf_classify_defers(fd)) { // until connect (ip(7))
 		int result = pf_real_bind(fd, address, length);
 		if (result == 0)
 			state_record(fd, ticket, state, PF_FD_ADDRESS);

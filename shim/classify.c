@@ -66,6 +66,11 @@ static int domain_of(int fd)
 	return result < 0 ? (int)result : local.ss_family;
 }
 
+bool pf_classify_defers(int fd)
+{
+	return option(fd, SOL_IP, IP_BIND_ADDRESS_NO_PORT) > 0;
+}
+
 // Asks the kernel. Returns kind PF_FD_UNKNOWN for what is no socket.
 static struct pf_fd look(int fd)
 {
@@ -78,7 +83,7 @@ static struct pf_fd look(int fd)
 	if (type < 0) // a sandbox: TCP's way to a port, by bind there, serves everybody
 		type = SOCK_STREAM;
 	struct pf_fd seen = pf_classify_new(domain, type, protocol < 0 ? 0 : protocol);
-	if (option(fd, SOL_IP, IP_BIND_ADDRESS_NO_PORT) > 0)
+	if (pf_classify_defers(fd))
 		seen.flags |= PF_FD_DEFER;
 	if (option(fd, SOL_SOCKET, SO_REUSEADDR) > 0)
 		seen.flags |= PF_FD_REUSE;

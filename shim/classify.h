@@ -19,6 +19,9 @@ struct pf_fd pf_classify(int fd, bool doubt, uint64_t *ret_ticket);
 // Returns the local port of `fd`, or 0 if it has none.
 uint16_t pf_classify_port(int fd);
 
+// Returns true if a bind to port 0 leaves the port to the connect (IP_BIND_ADDRESS_NO_PORT).
+bool pf_classify_defers(int fd);
+
 // Returns true if the kernel can read `size` bytes at `address` in this process, so that we can,
 // too.
 bool pf_classify_readable(const void *address, size_t size);
