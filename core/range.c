@@ -90,6 +90,20 @@ int pf_ranges_parse(const char *text, struct pf_ranges *ret_ranges, char *error)
 	return 0;
 }
 
+// Returns how many ports are in a range.
+static uint32_t ports_of(struct pf_range range, uint32_t step)
+{
+	return (uint32_t)(range.last - range.first) / step + 1;
+}
+
+static void ports_count(struct pf_ranges *ranges)
+{
+	ranges->step = ranges->step == 2 ? 2 : 1;
+	ranges->ports = 0;
+	for (uint32_t i = 0; i < ranges->count; i++)
+		ranges->ports += ports_of(ranges->range[i], ranges->step);
+}
+
 int pf_ranges_normalise(struct pf_ranges *ranges, uint32_t *ret_at)
 {
 	uint32_t at = ranges->count;
@@ -113,10 +127,8 @@ int pf_ranges_normalise(struct pf_ranges *ranges, uint32_t *ret_at)
 	}
 
 	uint32_t joined = 0;
-	ranges->ports = 0;
 	for (uint32_t i = 0; i < ranges->count; i++) {
 		struct pf_range range = ranges->range[i];
-		ranges->ports += (uint32_t)(range.last - range.first) + 1;
 		if (joined && ranges->range[joined - 1].last + 1 == range.first)
 			ranges->range[joined - 1].last = range.last;
 		else
@@ -124,6 +136,7 @@ int pf_ranges_normalise(struct pf_ranges *ranges, uint32_t *ret_at)
 	}
 	memset(&ranges->range[joined], 0, (PF_RANGES_MAX - joined) * sizeof ranges->range[0]);
 	ranges->count = joined;
+	ports_count(ranges);
 	return 0;
 
 refused:
@@ -151,9 +164,10 @@ int32_t pf_ranges_index(const struct pf_ranges *ranges, uint16_t port)
 	int32_t before = 0;
 	for (uint32_t i = 0; i < ranges->count; i++) {
 		struct pf_range range = ranges->range[i];
-		if (port >= range.first && port <= range.last)
-			return before + (port - range.first);
-		before += range.last - range.first + 1;
+		int32_t offset = port - range.first;
+		if (offset >= 0 && port <= range.last && offset % (int32_t)ranges->step == 0)
+			return before + offset / (int32_t)ranges->step;
+		before += (int32_t)ports_of(range, ranges->step);
 	}
 	return -1;
 }
@@ -162,12 +176,38 @@ uint16_t pf_ranges_port(const struct pf_ranges *ranges, uint32_t index)
 {
 	for (uint32_t i = 0; i < ranges->count; i++) {
 		struct pf_range range = ranges->range[i];
-		uint32_t ports = (uint32_t)(range.last - range.first) + 1;
+		uint32_t ports = ports_of(range, ranges->step);
 		if (index < ports)
-			return (uint16_t)(range.first + index);
+			return (uint16_t)(range.first + index * ranges->step);
 		index -= ports;
 	}
 	return 0;
+}
+
+int pf_ranges_thin(struct pf_ranges *ranges, unsigned parity)
+{
+	uint32_t kept = 0;
+	for (uint32_t i = 0; i < ranges->count; i++) {
+		struct pf_range range = ranges->range[i];
+		uint32_t first = (uint32_t)range.first + (range.first % 2u != parity);
+		if (first <= range.last)
+			ranges->range[kept++] = (struct pf_range){(uint16_t)first, range.last};
+	}
+	if (!kept)
+		return -EINVAL;
+	memset(&ranges->range[kept], 0, (PF_RANGES_MAX - kept) * sizeof ranges->range[0]);
+	ranges->count = kept;
+	ranges->step = 2;
+	ports_count(ranges);
+	return 0;
+}
+
+bool pf_ranges_span(const struct pf_ranges *ranges, uint16_t port)
+{
+	for (uint32_t i = 0; i < ranges->count; i++)
+		if (port >= ranges->range[i].first && port <= ranges->range[i].last)
+			return true;
+	return false;
 }
 
 bool pf_ranges_within(const struct pf_ranges *inner, const struct pf_range *outer)

@@ -183,6 +183,8 @@ static size_t entry_write(const struct pf_policy *policy, uint32_t i, uint32_t d
 	entry->ranges = pool->ranges.count;
 	entry->hold_ms = pool->hold_ms;
 	memcpy(entry->range, pool->ranges.range, sizeof entry->range);
+	entry->step = pool->ranges.step;
+	entry->exclusive = pool->flags & PF_POLICY_EXCLUSIVE;
 	return offset + entry->stripes * pf_layout_stripe_size(entry->ports);
 }
 
@@ -259,6 +261,7 @@ static void view_set(const struct pf_policy *policy, uint32_t destinations, void
 		pool->words = pf_layout_words(pool->ranges.ports);
 		pool->stripes = PF_STRIPE_TCP + destinations;
 		pool->hold_ms = policy->pool[i].hold_ms;
+		pool->exclusive = policy->pool[i].flags & PF_POLICY_EXCLUSIVE;
 		pool->stripe_size = pf_layout_stripe_size(pool->ranges.ports);
 		pool->stripe = (unsigned char *)base + offset;
 		pool->shared = table_of(base) + i;
@@ -270,7 +273,7 @@ static void view_set(const struct pf_policy *policy, uint32_t destinations, void
 int pf_segment_policy(void *bytes, size_t size, struct pf_policy *ret_policy)
 {
 	const struct pf_layout_header *header = bytes;
-	struct pf_policy policy = {.count = 0};
+	struct pf_policy policy = {.place = {.group = PF_POLICY_NOBODY, .mode = 0600}};
 
 	if (size < sizeof *header)
 		return -EBADMSG;
@@ -280,9 +283,13 @@ int pf_segment_policy(void *bytes, size_t size, struct pf_policy *ret_policy)
 	for (uint32_t i = 0; i < policy.count; i++) {
 		const struct pf_layout_pool *entry = table_of(bytes) + i;
 		struct pf_policy_pool *pool = &policy.pool[i];
-		memcpy(pool->name, entry->name, sizeof pool->name - 1);
+		char name[PF_POOL_NAME] = {0};
+		memcpy(name, entry->name, sizeof name - 1);
+		*pool = pf_policy_pool_new(name);
 		pool->hold_ms = entry->hold_ms;
+		pool->flags |= entry->exclusive & PF_POLICY_EXCLUSIVE;
 		pool->ranges.count = entry->ranges;
+		pool->ranges.step = entry->step;
 		memcpy(pool->ranges.range, entry->range, sizeof pool->ranges.range);
 		if (pf_ranges_normalise(&pool->ranges, NULL) < 0)
 			return -EBADMSG;

@@ -18,7 +18,7 @@
 #include <portfence/policy.h>
 
 #define PF_SEGMENT_MAGIC 0x65636e6566747270u // "prtfence", read as little-endian
-#define PF_SEGMENT_VERSION 1u // of this page; a change of any byte's meaning raises it
+#define PF_SEGMENT_VERSION 2u // of this page; a change of any byte's meaning raises it
 
 struct pf_layout_header {
 	uint64_t magic;
@@ -41,6 +41,8 @@ enum pf_counter {
 	PF_COUNT_REAPED,    // ports given back by a reap
 	PF_COUNT_SEARCHED,  // calls for which the kernel searched the range
 	PF_COUNT_STRAYED,   // claims that ended outside the pool, and were done again by bind
+	PF_COUNT_FALLBACK, // calls that got a port of the kernel's choice, since there was no other
+	PF_COUNT_QUOTA,    // calls that failed because their process has all it may have
 	PF_COUNTERS = 8,
 };
 
@@ -52,9 +54,11 @@ struct pf_layout_pool {
 	uint32_t ranges;
 	uint32_t hold_ms;
 	struct pf_range range[PF_RANGES_MAX];
+	uint32_t step;           // of the ranges
+	uint32_t exclusive;      // not 0: a port has one socket, whatever the destination
 	_Atomic(uint64_t) claim; // shared: enum pf_claim; from late to bind, never back
 	_Atomic(uint64_t) counter[PF_COUNTERS]; // shared
-	uint64_t padding[8];
+	uint64_t padding[7];
 };
 
 // 64 ports of one stripe; bit b of word w is the port with index 64 * w + b. `busy` is the whole
@@ -110,8 +114,10 @@ PF_LAYOUT_AT(pf_layout_pool, stripes, 44);
 PF_LAYOUT_AT(pf_layout_pool, ranges, 48);
 PF_LAYOUT_AT(pf_layout_pool, hold_ms, 52);
 PF_LAYOUT_AT(pf_layout_pool, range, 56);
-PF_LAYOUT_AT(pf_layout_pool, claim, 312);
-PF_LAYOUT_AT(pf_layout_pool, counter, 320);
+PF_LAYOUT_AT(pf_layout_pool, step, 312);
+PF_LAYOUT_AT(pf_layout_pool, exclusive, 316);
+PF_LAYOUT_AT(pf_layout_pool, claim, 320);
+PF_LAYOUT_AT(pf_layout_pool, counter, 328);
 PF_LAYOUT_AT(pf_layout_word, used, 0);
 PF_LAYOUT_AT(pf_layout_word, current, 8);
 PF_LAYOUT_AT(pf_layout_word, previous, 16);

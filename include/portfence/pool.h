@@ -19,11 +19,12 @@ struct pf_pool {
 	uint32_t words;                // per stripe
 	uint32_t stripes;              // in all
 	uint32_t hold_ms;
+	bool exclusive; // a port has one socket, whatever the destination
 	struct pf_ranges ranges;
 	char name[PF_POOL_NAME];
 };
 
-// Returns the stripe of the TCP destination with this hash.
+// Returns the stripe of the TCP destination with this hash; in an exclusive pool PF_STRIPE_WHOLE.
 uint32_t pf_pool_stripe(const struct pf_pool *pool, uint64_t destination);
 
 // Takes a port in `stripe`: the first at or after index `*start` (circular) that is free, else one

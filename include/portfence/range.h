@@ -23,6 +23,7 @@ struct pf_range {
 struct pf_ranges {
 	uint32_t count; // of ranges: 1..PF_RANGES_MAX
 	uint32_t ports; // in all of them: 1..65535
+	uint32_t step;  // 1; 2: only every other port of a range, from its first on
 	struct pf_range range[PF_RANGES_MAX];
 };
 
@@ -31,9 +32,10 @@ struct pf_ranges {
 // is then untouched.
 int pf_ranges_parse(const char *text, struct pf_ranges *ret_ranges, char *error);
 
-// Sorts, joins and counts `ranges` (count and range[] are given). Returns 0, or -EINVAL if it has
-// none or too many, holds port 0, is reversed, or overlaps; ret_at (may be NULL) is then the place
-// of the offender in the order it was given in, or count where no single range is to blame.
+// Sorts, joins and counts `ranges` (count, range[] and step are given; step 0 is 1). Returns 0, or
+// -EINVAL if it has none or too many, holds port 0, is reversed, or overlaps; ret_at (may be NULL)
+// is then the place of the offender in the order it was given in, or count where no single range is
+// to blame.
 int pf_ranges_normalise(struct pf_ranges *ranges, uint32_t *ret_at);
 
 // Writes the text of the ranges into text[PF_RANGES_TEXT].
@@ -44,6 +46,13 @@ int32_t pf_ranges_index(const struct pf_ranges *ranges, uint16_t port);
 
 // Returns the port (host byte order) with this index, which must be less than ranges->ports.
 uint16_t pf_ranges_port(const struct pf_ranges *ranges, uint32_t index);
+
+// Leaves only the even ports (parity 0), or the odd ones (1). Returns 0, or -EINVAL if there is
+// none.
+int pf_ranges_thin(struct pf_ranges *ranges, unsigned parity);
+
+// Returns true if `port` lies between the ends of a range, whatever the step.
+bool pf_ranges_span(const struct pf_ranges *ranges, uint16_t port);
 
 // Returns true if every port of `inner` is in `outer`.
 bool pf_ranges_within(const struct pf_ranges *inner, const struct pf_range *outer);
