@@ -4,6 +4,7 @@
 #define PF_CLI_H
 
 #include <portfence/diag.h>
+#include <portfence/rule.h>
 #include <portfence/segment.h>
 
 #include <stdint.h>
@@ -49,6 +50,10 @@ int cli_segments(cli_segment_fn *each, void *arg);
 
 // Returns true for the name of a whole segment of this network namespace.
 bool cli_segment_is_ours(const char *dir, const char *name);
+
+// Writes the policy to where programs can read it, and that file's name into path[PF_SEGMENT_PATH]:
+// PORTFENCE_POLICY. Returns 0 or EXIT_PORTFENCE.
+int cli_policy_publish(const struct pf_policy *policy, const struct pf_rules *rules, char *path);
 
 // Returns the directory of the segments: PORTFENCE_DIR or PF_SEGMENT_DIR.
 const char *cli_segment_dir(void);

@@ -103,7 +103,8 @@ static bool segment_examine(struct doctor *doctor, const char *dir)
 		doctor_mend("unset PORTFENCE_DIR");
 		return false;
 	}
-	int result = pf_segment_open(path, geteuid(), &policy, &doctor->segment, reason);
+	int result = pf_segment_open(path, &(struct pf_segment_owner){geteuid(), PF_POLICY_NOBODY},
+		&policy, &doctor->segment, reason);
 	if (result == 0) {
 		stat(path, &doctor->file);
 		struct pf_pool_usage use = pf_pool_usage(&doctor->segment.pool[0]);

@@ -15,32 +15,37 @@ const char *cli_segment_dir(void)
 	return dir && *dir ? dir : PF_SEGMENT_DIR;
 }
 
-// Returns true for the name of a segment of this namespace and of a user that we may look into,
-// with that user in ret_uid.
-static bool is_ours(const char *name, uint64_t netns, uint32_t *ret_uid)
+// Returns true for the name of a segment of this namespace and of a user or group that we may look
+// into, with that in ret_owner.
+static bool is_ours(const char *name, uint64_t netns, struct pf_segment_owner *ret_owner)
 {
 	unsigned long long digest, of;
 	char end;
-	if (sscanf(name, PF_SEGMENT_PREFIX "%16llx.%llu.%u%c", &digest, &of, ret_uid, &end) != 3)
+	*ret_owner = (struct pf_segment_owner){geteuid(), PF_POLICY_NOBODY};
+	if (sscanf(name, PF_SEGMENT_PREFIX "%16llx.%llu.g%u%c", &digest, &of, &ret_owner->group,
+		    &end) == 3)
+		return of == netns && (geteuid() == 0 || group_member(ret_owner->group));
+	if (sscanf(name, PF_SEGMENT_PREFIX "%16llx.%llu.%u%c", &digest, &of, &ret_owner->uid,
+		    &end) != 3)
 		return false;
-	return of == netns && (*ret_uid == geteuid() || geteuid() == 0);
+	return of == netns && (ret_owner->uid == geteuid() || geteuid() == 0);
 }
 
-// Opens the segment of user `uid` that has this name. Returns 0, or -errno with a line in reason.
-static int segment_open(
-	const char *dir, const char *name, uint32_t uid, struct cli_segment *segment, char *reason)
+// Opens the owner's segment that has this name. Returns 0, or -errno with a line in reason.
+static int segment_open(const char *dir, const char *name, const struct pf_segment_owner *owner,
+	struct cli_segment *segment, char *reason)
 {
 	snprintf(segment->path, sizeof segment->path, "%s/%s", dir, name);
-	return pf_segment_open(segment->path, uid, &segment->policy, &segment->segment, reason);
+	return pf_segment_open(segment->path, owner, &segment->policy, &segment->segment, reason);
 }
 
 bool cli_segment_is_ours(const char *dir, const char *name)
 {
 	struct cli_segment segment;
 	char reason[PF_SEGMENT_TEXT];
-	uint32_t uid;
-	if (!is_ours(name, pf_diag_netns(), &uid) ||
-		segment_open(dir, name, uid, &segment, reason) < 0)
+	struct pf_segment_owner owner;
+	if (!is_ours(name, pf_diag_netns(), &owner) ||
+		segment_open(dir, name, &owner, &segment, reason) < 0)
 		return false;
 	pf_segment_close(&segment.segment);
 	return true;
@@ -57,10 +62,10 @@ int cli_segments(cli_segment_fn *each, void *arg)
 	for (int i = 0; i < count; i++) {
 		static struct cli_segment segment;
 		char reason[PF_SEGMENT_TEXT];
-		uint32_t uid;
-		if (!is_ours(names[i]->d_name, netns, &uid)) {
+		struct pf_segment_owner owner;
+		if (!is_ours(names[i]->d_name, netns, &owner)) {
 			// another namespace's, another user's, or no segment at all
-		} else if (segment_open(dir, names[i]->d_name, uid, &segment, reason) < 0) {
+		} else if (segment_open(dir, names[i]->d_name, &owner, &segment, reason) < 0) {
 			cli_error("%s", reason);
 		} else {
 			each(&segment, arg);

@@ -54,7 +54,7 @@ uint64_t pf_pool_mask(const struct pf_pool *pool, uint32_t word)
 
 uint32_t pf_pool_stripe(const struct pf_pool *pool, uint64_t destination)
 {
-	if (pool->exclusive)
+	if (pool->flags & PF_POLICY_EXCLUSIVE)
 		return PF_STRIPE_WHOLE;
 	return PF_STRIPE_TCP + (uint32_t)(destination % (pool->stripes - PF_STRIPE_TCP));
 }

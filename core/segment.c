@@ -261,7 +261,10 @@ static void view_set(const struct pf_policy *policy, uint32_t destinations, void
 		pool->words = pf_layout_words(pool->ranges.ports);
 		pool->stripes = PF_STRIPE_TCP + destinations;
 		pool->hold_ms = policy->pool[i].hold_ms;
-		pool->exclusive = policy->pool[i].flags & PF_POLICY_EXCLUSIVE;
+		pool->flags = policy->pool[i].flags;
+		pool->quota = policy->pool[i].quota;
+		pool->exhausted = policy->pool[i].exhausted;
+		pool->wait_ms = policy->pool[i].wait_ms;
 		pool->stripe_size = pf_layout_stripe_size(pool->ranges.ports);
 		pool->stripe = (unsigned char *)base + offset;
 		pool->shared = table_of(base) + i;
@@ -311,47 +314,73 @@ static int refuse(const char *path, const char *why, int error, char *reason)
 	return -error;
 }
 
-// Maps the file of user `uid` at `path` if its owner, mode and size can be trusted. Returns 0, or
-// -errno with a line in reason; *ret_base is then untouched.
-static int file_map(const char *path, uint32_t uid, void **ret_base, size_t *ret_size, char *reason)
+// Opens the file at `path` if it can be trusted: it is root's or the owner's, and nobody else may
+// write to it. Returns the fd with its status, or -errno with a line in reason.
+static int file_open(const char *path, int flags, const struct pf_segment_owner *owner,
+	struct statx *status, char *reason)
 {
-	struct statx status;
-	void *base;
-	int fd = open_path(path, O_RDWR | O_NONBLOCK);
+	int fd = open_path(path, flags | O_NONBLOCK);
 	if (fd < 0)
 		return refuse(path, pf_segment_errno(-fd), -fd, reason);
 
-	int result = (int)pf_sys(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &status);
-	if (result < 0) {
+	int result = (int)pf_sys(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, status);
+	bool members = owner->group != PF_POLICY_NOBODY && status->stx_gid == owner->group;
+	if (result < 0)
 		refuse(path, pf_segment_errno(-result), -result, reason);
-		goto out;
-	}
-	result = -EPERM;
-	if ((status.stx_mode & S_IFMT) != S_IFREG) {
-		refuse(path, "not a regular file", EPERM, reason);
-		goto out;
-	}
-	if (status.stx_uid != uid && status.stx_uid != 0) {
-		refuse(path, "belongs to another user", EPERM, reason);
-		goto out;
-	}
-	if (status.stx_mode & (S_IWGRP | S_IWOTH)) {
-		refuse(path, "others may write to it", EPERM, reason);
-		goto out;
-	}
-	if (status.stx_size < sizeof(struct pf_layout_header) || status.stx_size > 1u << 30) {
+	else if ((status->stx_mode & S_IFMT) != S_IFREG)
+		result = refuse(path, "not a regular file", EPERM, reason);
+	else if (status->stx_uid != owner->uid && status->stx_uid != 0 && !members)
+		result = refuse(path, "belongs to another user", EPERM, reason);
+	else if (status->stx_mode & (members ? S_IWOTH : S_IWGRP | S_IWOTH))
+		result = refuse(path, "others may write to it", EPERM, reason);
+	if (result >= 0)
+		return fd;
+	pf_sys(SYS_close, fd);
+	return result;
+}
+
+int pf_segment_read(
+	const char *path, uint32_t uid, void *bytes, size_t size, size_t *ret_size, char *reason)
+{
+	const struct pf_segment_owner owner = {uid, PF_POLICY_NOBODY};
+	struct statx status;
+	size_t length = 0;
+	long got;
+	int fd = file_open(path, O_RDONLY, &owner, &status, reason);
+	if (fd < 0)
+		return fd;
+	do {
+		got = pf_sys(SYS_read, fd, (char *)bytes + length, size - length);
+		length += got > 0 ? (size_t)got : 0;
+	} while (got > 0 || got == -EINTR);
+	pf_sys(SYS_close, fd);
+	if (got < 0)
+		return refuse(path, pf_segment_errno((int)-got), (int)-got, reason);
+	*ret_size = length;
+	return 0;
+}
+
+// Maps the owner's file at `path` if it can be trusted. Returns 0, or -errno with a line in reason;
+// *ret_base is then untouched.
+static int file_map(const char *path, const struct pf_segment_owner *owner, void **ret_base,
+	size_t *ret_size, char *reason)
+{
+	struct statx status = {.stx_size = 0};
+	void *base = MAP_FAILED;
+	int result = 0, fd = file_open(path, O_RDWR, owner, &status, reason);
+	if (fd < 0)
+		return fd;
+	size_t size = (size_t)status.stx_size;
+	if (status.stx_size < sizeof(struct pf_layout_header) || status.stx_size > 1u << 30)
 		result = refuse(path, "damaged (its size)", EBADMSG, reason);
-		goto out;
-	}
-	base = mmap(NULL, (size_t)status.stx_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (base == MAP_FAILED) {
+	else
+		base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (result == 0 && base == MAP_FAILED)
 		result = refuse(path, pf_segment_errno(errno), errno, reason);
-		goto out;
+	if (result == 0) {
+		*ret_base = base;
+		*ret_size = size;
 	}
-	*ret_base = base;
-	*ret_size = (size_t)status.stx_size;
-	result = 0;
-out:
 	pf_sys(SYS_close, fd);
 	return result;
 }
@@ -371,13 +400,13 @@ static int boot_check(const char *path, const struct pf_layout_header *header, c
 	return 0;
 }
 
-int pf_segment_open(const char *path, uint32_t uid, struct pf_policy *ret_policy,
-	struct pf_segment *ret_segment, char *reason)
+int pf_segment_open(const char *path, const struct pf_segment_owner *owner,
+	struct pf_policy *ret_policy, struct pf_segment *ret_segment, char *reason)
 {
 	struct pf_policy policy;
 	void *base = NULL;
 	size_t size = 0;
-	int result = file_map(path, uid, &base, &size, reason);
+	int result = file_map(path, owner, &base, &size, reason);
 	if (!base)
 		return result;
 	result = pf_segment_policy(base, size, &policy);
@@ -426,7 +455,8 @@ static int file_attach(const char *path, const struct pf_policy *policy,
 {
 	void *base = NULL;
 	size_t size = 0;
-	int result = file_map(path, place->uid, &base, &size, reason);
+	const struct pf_segment_owner owner = {place->uid, policy->place.group};
+	int result = file_map(path, &owner, &base, &size, reason);
 	if (!base)
 		return result;
 	const struct pf_layout_header *header = base;
@@ -454,6 +484,15 @@ static int file_reserve(int fd, size_t size)
 	return fallocate(fd, 0, 0, (off_t)size) ? -errno : 0;
 }
 
+// Gives the file the group and the mode of the policy. Returns 0 or -errno.
+static int file_share(int fd, const struct pf_policy *policy)
+{
+	long result = 0;
+	if (policy->place.group != PF_POLICY_NOBODY)
+		result = pf_sys(SYS_fchown, fd, -1, policy->place.group);
+	return result < 0 ? (int)result : fchmod(fd, policy->place.mode & 0660) ? -errno : 0;
+}
+
 // Makes the file at `path`. Returns 0, -EEXIST if somebody else just did, or -errno with a line in
 // reason.
 static int file_create(const char *path, const char *dir, const struct pf_policy *policy,
@@ -471,7 +510,9 @@ static int file_create(const char *path, const char *dir, const struct pf_policy
 	int fd = open_path(temporary, O_RDWR | O_CREAT | O_EXCL);
 	if (fd < 0)
 		return refuse(path, pf_segment_errno(-fd), -fd, reason);
-	int result = fchmod(fd, 0600) ? -errno : file_reserve(fd, size);
+	int result = file_share(fd, policy);
+	if (result == 0)
+		result = file_reserve(fd, size);
 	if (result < 0)
 		goto out;
 	base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -504,8 +545,9 @@ static int path_of(const struct pf_policy *policy, const struct pf_segment_place
 	pf_text_add_hex(&text, policy->digest);
 	pf_text_add(&text, ".");
 	pf_text_add_number(&text, place->netns);
-	pf_text_add(&text, ".");
-	pf_text_add_number(&text, place->uid);
+	bool shared = policy->place.group != PF_POLICY_NOBODY;
+	pf_text_add(&text, shared ? ".g" : ".");
+	pf_text_add_number(&text, shared ? policy->place.group : place->uid);
 	return text.length < PF_SEGMENT_PATH - 1 ? 0 : -ENAMETOOLONG;
 }
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 // How a call gets its port: the whole story.
 //
-// Every call that would make the kernel choose a port goes through four stages:
+// Every call that would make the kernel choose a port goes through five stages:
 //
 //	classify   what is this fd, and does it need a port at all?       (classify.c, fdmap.c)
+//	choose     the policy's pool for this program and destination     (fence.c, core/rule.c)
 //	take       a port of the pool, in the destination's stripe         (core/pool.c)
 //	claim      make the kernel fix that port on the socket             (here)
 //	record     fd -> lease, for the close to come                      (fdmap.c)
@@ -45,8 +46,11 @@
 #include <portfence/endpoint.h>
 #include <portfence/reap.h>
 
+#include <fcntl.h>
+#include <linux/time_types.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdatomic.h>
 #include <string.h>
 
 // Ports that a late claim tries one by one before the kernel searches the range.
@@ -69,10 +73,11 @@ struct seeker {
 	struct pf_fd state;
 	uint64_t ticket; // of the fd map's entry
 	struct pf_segment *segment;
-	struct pf_pool *pool;
+	struct pf_pool *pool; // NULL: the policy leaves it to the kernel
 	uint32_t stripe;
 	uint16_t avoid; // not this port,
 	bool never;     // not even if there is no other
+	bool nothing;   // there was none
 	uint32_t start; // index to look from
 	uint64_t now;
 };
@@ -92,7 +97,9 @@ static struct seeker seeker_for(int fd, struct pf_fd state, uint64_t ticket, uin
 {
 	struct seeker seeker = {.fd = fd, .state = state, .ticket = ticket, .stripe = stripe};
 	seeker.segment = pf_fence_segment(fd);
-	seeker.pool = &seeker.segment->pool[0];
+	seeker.pool = pf_fence_pool(fd, state.kind, destination);
+	if (!seeker.pool)
+		return seeker;
 	seeker.now = pf_now_ms();
 	seeker.start = random_below(seeker.pool->ranges.ports);
 	if (!destination)
@@ -128,10 +135,23 @@ static int seeker_take(struct seeker *seeker, uint16_t *ret_port)
 	return seeker_look(seeker, ret_port);
 }
 
-// Returns true, and counts the call that will fail, if the stripe was found exhausted just now.
+// Returns the place of the seeker's pool in its segment.
+static uint8_t pool_of(const struct seeker *seeker)
+{
+	return (uint8_t)(seeker->pool - seeker->segment->pool);
+}
+
+// Returns true, and counts the call that will fail, if the stripe was found exhausted just now, or
+// the process has all the leases that it may have.
 static bool seeker_is_hopeless(struct seeker *seeker)
 {
-	return pf_pool_exhausted(seeker->pool, seeker->stripe, seeker->now);
+	uint32_t quota = seeker->pool->quota;
+	if (quota && pf_fdmap_leases(pool_of(seeker), quota) >= quota) {
+		pf_pool_count(seeker->pool, PF_COUNT_QUOTA, 1);
+		return true;
+	}
+	seeker->nothing = pf_pool_exhausted(seeker->pool, seeker->stripe, seeker->now);
+	return seeker->nothing;
 }
 
 // Remembers that there is no port, unless there may be one for others. `why` is -EAGAIN if none was
@@ -139,6 +159,7 @@ static bool seeker_is_hopeless(struct seeker *seeker)
 static int seeker_give_up(struct seeker *seeker, int why, int error)
 {
 	uint16_t port;
+	seeker->nothing = true;
 	pf_pool_count(seeker->pool, PF_COUNT_EXHAUSTED, 1);
 	if (pf_ranges_index(&seeker->pool->ranges, seeker->avoid) >= 0)
 		return -error;
@@ -156,7 +177,7 @@ static void lease_record(struct seeker *seeker, uint16_t port, uint16_t late)
 {
 	struct pf_fd lease = seeker->state;
 	lease.flags |= PF_FD_BOUND | PF_FD_LEASE | late;
-	lease.pool = (uint8_t)(seeker->pool - seeker->segment->pool);
+	lease.pool = pool_of(seeker);
 	lease.stripe = (uint16_t)seeker->stripe;
 	lease.port = port;
 	pf_fdmap_replace(seeker->fd, seeker->ticket, lease);
@@ -360,10 +381,12 @@ static void connect_refused(struct seeker *seeker)
 static ssize_t connect_by_bind(struct seeker *seeker, const struct operation *operation)
 {
 	const int on = 1;
-	pf_sys(SYS_setsockopt, seeker->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+	bool shares = !(seeker->pool->flags & PF_POLICY_EXCLUSIVE);
+	if (shares)
+		pf_sys(SYS_setsockopt, seeker->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
 	int claimed = claim_unbound(seeker, EADDRNOTAVAIL);
 	if (claimed < 0) {
-		if (!(seeker->state.flags & PF_FD_REUSE))
+		if (shares && !(seeker->state.flags & PF_FD_REUSE))
 			option_turn(seeker->fd, SO_REUSEADDR, 0);
 		return claimed;
 	}
@@ -513,6 +536,7 @@ static ssize_t connect_late_in(struct seeker *seeker, const struct operation *op
 	// Somebody may have reserved the pool's ports, which is wise, and ends the late claim.
 	if (is_time_to_look(&looked, seeker->now) && is_void(seeker))
 		return connect_by_bind(seeker, operation);
+	seeker->nothing = true;
 	return taken < 0 ? seeker_give_up(seeker, taken, EADDRNOTAVAIL) : result;
 }
 
@@ -527,6 +551,59 @@ static ssize_t connect_late(struct seeker *seeker, const struct operation *opera
 	ssize_t result = connect_late_in(seeker, operation);
 	range_set(seeker->fd, (uint16_t)theirs, (uint16_t)(theirs >> 16));
 	return result;
+}
+
+// ---- Where there is no port ------------------------------------------------------------------
+
+// Returns true after a while if the call is to try again: the policy says so, and it may block.
+static bool seeker_waits(struct seeker *seeker, uint64_t began)
+{
+	const struct __kernel_old_timespec turn = {0, PF_EXHAUSTED_MS * 1000000 / 2};
+	if (!seeker->nothing || seeker->pool->exhausted != PF_EXHAUSTED_WAIT ||
+		pf_now_ms() - began >= seeker->pool->wait_ms ||
+		(pf_sys(SYS_fcntl, seeker->fd, F_GETFL) & O_NONBLOCK))
+		return false;
+	seeker->nothing = false;
+	if (pf_sys(SYS_nanosleep, &turn, NULL) < 0) // a signal: the program may want to end
+		return false;
+	seeker->now = pf_now_ms();
+	return true;
+}
+
+// Takes back what narrows the kernel's choice: the port will be of that.
+static void leave_to_kernel(struct seeker *seeker)
+{
+	if (!(seeker->state.flags & PF_FD_RANGE))
+		range_set(seeker->fd, 0, 0);
+	if (seeker->state.kind == PF_FD_UDP)
+		state_record(seeker->fd, seeker->ticket, seeker->state, PF_FD_BOUND);
+}
+
+// Returns true if there was no port and the policy leaves the call to the kernel then.
+static bool seeker_falls_back(struct seeker *seeker)
+{
+	static atomic_flag said = ATOMIC_FLAG_INIT;
+	if (!seeker->nothing || seeker->pool->exhausted != PF_EXHAUSTED_FALLBACK)
+		return false;
+	pf_pool_count(seeker->pool, PF_COUNT_FALLBACK, 1);
+	if (!atomic_flag_test_and_set(&said))
+		pf_fence_say("no port is left in the pool; the kernel chooses, as the policy says");
+	leave_to_kernel(seeker);
+	return true;
+}
+
+// claim_unbound, as the policy has it. Returns 0 also if the kernel is to choose.
+static int claim_or_leave(struct seeker *seeker, int exhausted)
+{
+	uint64_t began = seeker->now;
+	int result = 0;
+	if (!seeker->pool)
+		leave_to_kernel(seeker);
+	else
+		do
+			result = claim_unbound(seeker, exhausted);
+		while (seeker_waits(seeker, began));
+	return result < 0 && seeker_falls_back(seeker) ? 0 : result;
 }
 
 // ---- Connect ---------------------------------------------------------------------------------
@@ -589,9 +666,18 @@ static ssize_t tcp_connect(int fd, struct pf_fd state, uint64_t ticket,
 	if (state.flags & PF_FD_BOUND)
 		return operation->run(operation);
 	struct seeker seeker = seeker_for(fd, state, ticket, PF_STRIPE_TCP, destination);
-	if (pf_pool_claim(seeker.pool) == PF_CLAIM_LATE)
-		return connect_late(&seeker, operation);
-	return connect_by_bind(&seeker, operation);
+	if (!seeker.pool) {
+		leave_to_kernel(&seeker);
+		return operation->run(operation);
+	}
+	uint64_t began = seeker.now;
+	ssize_t result;
+	do
+		result = pf_pool_claim(seeker.pool) == PF_CLAIM_LATE
+			? connect_late(&seeker, operation)
+			: connect_by_bind(&seeker, operation);
+	while (seeker_waits(&seeker, began));
+	return seeker_falls_back(&seeker) ? operation->run(operation) : result;
 }
 
 // Gives an unbound UDP socket its port. Returns 0 or -errno.
@@ -601,7 +687,7 @@ static int udp_bind(
 	if (state.flags & PF_FD_BOUND)
 		return 0;
 	struct seeker seeker = seeker_for(fd, state, ticket, PF_STRIPE_UDP, destination);
-	return claim_unbound(&seeker, EAGAIN);
+	return claim_or_leave(&seeker, EAGAIN);
 }
 
 // connect to AF_UNSPEC: the socket is as new, unless it was bound (connect(2)).
@@ -609,9 +695,8 @@ static ssize_t disconnect(
 	int fd, struct pf_fd state, uint64_t ticket, const struct operation *operation)
 {
 	ssize_t result = operation->run(operation);
-	if (result == 0 && (state.flags & PF_FD_LATE)) {
+	if (result == 0 && (state.flags & PF_FD_BOUND) && !pf_classify_port(fd))
 		lease_end(fd, ticket, state, 0);
-	}
 	return result;
 }
 
@@ -787,8 +872,17 @@ static int bind_to_any(int fd, struct pf_fd state, uint64_t ticket, const struct
 		return result;
 	}
 	struct seeker seeker = seeker_for(fd, state, ticket, stripe_of_own(state), NULL);
+	uint64_t began = seeker.now;
 	memcpy(&local, address, length);
-	return claim_or_give_up(&seeker, &local, length, EADDRINUSE);
+	if (!seeker.pool) {
+		leave_to_kernel(&seeker);
+		return pf_real_bind(fd, address, length);
+	}
+	int result;
+	do
+		result = claim_or_give_up(&seeker, &local, length, EADDRINUSE);
+	while (seeker_waits(&seeker, began));
+	return seeker_falls_back(&seeker) ? pf_real_bind(fd, address, length) : result;
 }
 
 // bind to a port of the program's choice. If it is the pool's and nobody has it, it is a lease, so
@@ -797,15 +891,18 @@ static int bind_to_any(int fd, struct pf_fd state, uint64_t ticket, const struct
 static int bind_to_port(int fd, struct pf_fd state, uint64_t ticket, const struct sockaddr *address,
 	socklen_t length, uint16_t port)
 {
+	struct seeker seeker = {.pool = NULL};
+	if (pf_fence() == PF_FENCE_ON)
+		seeker = seeker_for(fd, state, ticket, stripe_of_own(state), NULL);
+	if (seeker.pool && (seeker.pool->flags & PF_POLICY_DENY) &&
+		!pf_ranges_span(&seeker.pool->ranges, port))
+		return -EACCES;
 	int result = pf_real_bind(fd, address, length);
 	if (result < 0)
 		return result;
-	if (pf_fence() == PF_FENCE_ON) {
-		struct seeker seeker = seeker_for(fd, state, ticket, stripe_of_own(state), NULL);
-		if (pf_pool_mark(seeker.pool, seeker.stripe, port)) {
-			lease_record(&seeker, port, 0);
-			return 0;
-		}
+	if (seeker.pool && pf_pool_mark(seeker.pool, seeker.stripe, port)) {
+		lease_record(&seeker, port, 0);
+		return 0;
 	}
 	state_record(fd, ticket, state, PF_FD_BOUND);
 	return 0;
@@ -859,7 +956,7 @@ int pf_assign_listen(int fd, int backlog)
 		return pf_fence_refuse();
 
 	struct seeker seeker = seeker_for(fd, state, ticket, PF_STRIPE_WHOLE, NULL);
-	int result = claim_unbound(&seeker, EADDRINUSE);
+	int result = claim_or_leave(&seeker, EADDRINUSE);
 	return result < 0 ? result : pf_real_listen(fd, backlog);
 }
 
@@ -876,8 +973,8 @@ int pf_assign_socket(int domain, int type, int protocol)
 	if (fence == PF_FENCE_OFF || fd < 0)
 		return fd;
 	if (fence == PF_FENCE_ON && state.kind != PF_FD_OTHER) {
-		struct pf_pool *pool = &pf_fence_segment(fd)->pool[0];
-		if (pf_pool_claim(pool) == PF_CLAIM_LATE)
+		struct pf_pool *pool = pf_fence_pool(fd, state.kind, NULL);
+		if (pool && pf_pool_claim(pool) == PF_CLAIM_LATE)
 			range_set_pool(fd, pool);
 	}
 	// A lease that is still there was the fd's before: closed past our hooks, unless this is a

@@ -31,7 +31,8 @@ extern char **environ;
 
 static char *const nothing[] = {NULL};
 
-static const char names[PF_SETTINGS][12] = {"PORTS", "DIR", "LOG", "DISABLE", "DEEPBIND"};
+static const char names[PF_SETTINGS][12] = {
+	"PORTS", "POLICY", "POOL", "DIR", "LOG", "DISABLE", "DEEPBIND"};
 
 // The strings end with NUL and are behind one another in `text`; 0 is none.
 static struct {
@@ -176,10 +177,14 @@ struct missing {
 	unsigned settings; // a bit for each that it has not
 };
 
+// Those that say which ports: who sets one chooses anew, and gets none of the old ones.
+#define CHOICES (1u << PF_SETTING_PORTS | 1u << PF_SETTING_POLICY | 1u << PF_SETTING_POOL)
+
 // Returns true if something is missing, and what.
 static bool look(char *const *envp, struct missing *ret_missing)
 {
 	struct missing missing = {.preload = kept.preload};
+	unsigned given = 0;
 	for (int i = 0; i < PF_SETTINGS; i++)
 		missing.settings |= kept.setting[i] ? 1u << i : 0;
 	for (; envp[missing.strings]; missing.strings++) {
@@ -189,12 +194,13 @@ static bool look(char *const *envp, struct missing *ret_missing)
 		if (setting == PF_SETTING_DISABLE && !strcmp(value, "1"))
 			return false;
 		if (setting >= 0)
-			missing.settings &= ~(1u << setting);
+			given |= 1u << setting;
 		if (list)
 			missing.bytes += strlen(kept.text + kept.preload) + 1 + strlen(list) + 1;
 		if (after(string, PRELOAD, strlen(PRELOAD)))
 			missing.preload = false;
 	}
+	missing.settings &= ~(given & CHOICES ? given | CHOICES : given);
 	*ret_missing = missing;
 	return missing.bytes || missing.preload || missing.settings;
 }

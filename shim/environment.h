@@ -9,6 +9,8 @@
 // The variables, each PORTFENCE_ and its name; see portfence(1).
 enum pf_setting {
 	PF_SETTING_PORTS,
+	PF_SETTING_POLICY,
+	PF_SETTING_POOL,
 	PF_SETTING_DIR,
 	PF_SETTING_LOG,
 	PF_SETTING_DISABLE,

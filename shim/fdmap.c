@@ -173,6 +173,32 @@ bool pf_fdmap_is_held(struct pf_fd lease)
 	return false;
 }
 
+// Returns true if an fd below `end` has the same lease.
+static bool is_counted(struct pf_fd lease, int end)
+{
+	for (int fd = 0; fd < end; fd++) {
+		const pf_word *entry = entry_find(fd);
+		if (entry && is_same_lease(decode(pf_word_get(entry)), lease))
+			return true;
+	}
+	return false;
+}
+
+uint32_t pf_fdmap_leases(uint8_t pool, uint32_t limit)
+{
+	uint32_t leases = 0;
+	for (int at = 0; at < CHUNKS; at++) {
+		pf_word *chunk = chunk_find(at);
+		for (int i = 0; chunk && i < CHUNK_FDS && leases < limit; i++) {
+			struct pf_fd known = decode(pf_word_get(&chunk[i]));
+			leases += (known.flags & PF_FD_LEASE) && known.pool == pool &&
+				!((known.flags & PF_FD_COPIED) &&
+					is_counted(known, at * CHUNK_FDS + i));
+		}
+	}
+	return leases;
+}
+
 // Returns the first fd at or after `fd`, up to `last`, whose entry is mapped, and that in
 // ret_entry: NULL if there is none.
 static uint64_t entry_next(uint64_t fd, unsigned last, pf_word **ret_entry)

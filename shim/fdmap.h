@@ -69,6 +69,10 @@ uint16_t pf_fdmap_epoch(void);
 // Returns true if another fd of this process has the same lease.
 bool pf_fdmap_is_held(struct pf_fd lease);
 
+// Returns how many sockets of this process have a lease of the pool, up to `limit`. Copies of one
+// count as one.
+uint32_t pf_fdmap_leases(uint8_t pool, uint32_t limit);
+
 // Returns true if anything is known of the fds first..last.
 bool pf_fdmap_has(unsigned first, unsigned last);
 

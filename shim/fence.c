@@ -15,40 +15,98 @@
 
 #include <portfence/claim.h>
 #include <portfence/reap.h>
+#include <portfence/rule.h>
 
+#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
 
-// All that a process knows of its fence, what every process needs in front: in one page of memory.
+// All that a process knows of its fence, what every process needs in front.
 static struct {
 	_Atomic(enum pf_fence) fence; // PF_FENCE_UNREAD until the environment was read
 	bool quiet;
+	bool asks_who; // a rule is about users or groups
 	_Atomic(void *) segment;
+	const struct pf_rules *rules; // NULL: every call's pool is `pool`
+	uint64_t candidates;          // of the rules, those that may be about this program
+	uint32_t pool;
 	struct pf_policy policy;
-	char error[PF_ERROR_TEXT];
+	char error[PF_SEGMENT_TEXT];
 } self;
+
+// Writes "VARIABLE: why" into self.error. Returns PF_FENCE_CLOSED.
+static enum pf_fence close_for(const char *variable, const char *why)
+{
+	struct pf_text error = pf_text_in(self.error, sizeof self.error);
+	pf_text_add(&error, variable);
+	pf_text_add(&error, ": ");
+	pf_text_add(&error, why);
+	return PF_FENCE_CLOSED;
+}
+
+// Chooses the rules that may be about this program, or the pool, if that is all they leave.
+static void rules_choose(const struct pf_rules *rules)
+{
+	char path[PF_SEGMENT_TEXT];
+	long length = pf_sys(SYS_readlinkat, AT_FDCWD, "/proc/self/exe", path, sizeof path - 1);
+	path[length > 0 ? length : 0] = 0;
+	self.candidates = pf_rules_candidates(rules, path);
+	self.asks_who = pf_rules_ask_who(rules, self.candidates);
+	self.pool = rules->fallback;
+	if (self.candidates)
+		self.rules = rules;
+}
+
+// Reads the policy's file. Returns what it makes of it.
+static enum pf_fence file_read(const char *path)
+{
+	const char *name = pf_environment_get(PF_SETTING_POOL);
+	char reason[PF_SEGMENT_TEXT];
+	size_t size;
+	struct pf_rules *rules = pf_segment_scratch(sizeof *rules);
+	void *bytes = pf_segment_scratch(PF_RULES_FILE_MAX);
+	if (!rules || !bytes)
+		return close_for("PORTFENCE_POLICY", "no memory to read it");
+	if (pf_segment_read(path, geteuid(), bytes, PF_RULES_FILE_MAX, &size, reason) < 0)
+		return close_for("PORTFENCE_POLICY", reason);
+	if (pf_rules_read(bytes, size, &self.policy, rules) < 0)
+		return close_for("PORTFENCE_POLICY",
+			"damaged, or of another version: portfence run makes it");
+	pf_segment_scratch_free(bytes, PF_RULES_FILE_MAX);
+	if (!name || !*name) {
+		rules_choose(rules);
+		return PF_FENCE_ON;
+	}
+	int pool = pf_policy_find(&self.policy, name);
+	if (pool < 0)
+		return close_for("PORTFENCE_POOL", "the policy has no pool of that name");
+	self.pool = (uint32_t)pool;
+	return PF_FENCE_ON;
+}
 
 // Reads the environment. Returns what it makes of it.
 static enum pf_fence policy_read(void)
 {
-	struct pf_text error = pf_text_in(self.error, sizeof self.error);
+	char error[PF_ERROR_TEXT];
 	bool fits = pf_environment_read();
 	const char *ports = pf_environment_get(PF_SETTING_PORTS);
+	const char *policy = pf_environment_get(PF_SETTING_POLICY);
 	const char *log = pf_environment_get(PF_SETTING_LOG);
 
 	self.quiet = log && !strcmp(log, "none");
 	if (pf_environment_is_on(PF_SETTING_DISABLE))
 		return PF_FENCE_OFF;
-	if (!fits) {
-		pf_text_add(&error, "it and its kin are too long, over 8 KiB together");
-		return PF_FENCE_CLOSED;
-	}
+	if (!fits)
+		return close_for(
+			"PORTFENCE_PORTS", "it and its kin are too long, over 8 KiB together");
+	if (policy)
+		return file_read(policy);
 	if (!ports)
 		return PF_FENCE_OFF;
-	if (pf_policy_from_ports(ports, &self.policy, self.error) < 0)
-		return PF_FENCE_CLOSED;
+	if (pf_policy_from_ports(ports, &self.policy, error) < 0)
+		return close_for("PORTFENCE_PORTS", error);
 	return PF_FENCE_ON;
 }
 
@@ -120,22 +178,28 @@ void pf_fence_say(const char *line)
 int pf_fence_refuse(void)
 {
 	static atomic_flag said = ATOMIC_FLAG_INIT;
-	char line[PF_ERROR_TEXT + 64];
+	char line[PF_SEGMENT_TEXT + 64];
 	struct pf_text text = pf_text_in(line, sizeof line);
 	if (atomic_flag_test_and_set(&said))
 		return -EACCES;
-	pf_text_add(&text, "PORTFENCE_PORTS: ");
 	pf_text_add(&text, self.error);
 	pf_text_add(&text, "; no port is given out");
 	pf_fence_say(line);
 	return -EACCES;
 }
 
+// Returns true if the kernel's own choice, of every port and for one destination, may serve a pool.
+static bool is_late(const struct pf_pool *pool)
+{
+	return !(pool->flags & PF_POLICY_EXCLUSIVE) && pool->ranges.step == 1;
+}
+
 static void segment_prepare(struct pf_segment *fresh, void *arg)
 {
 	const int *fd = arg;
 	for (uint32_t i = 0; i < fresh->pools; i++)
-		if (pf_claim_choose(&fresh->pool[i].ranges, *fd) == PF_CLAIM_LATE)
+		if (is_late(&fresh->pool[i]) &&
+			pf_claim_choose(&fresh->pool[i].ranges, *fd) == PF_CLAIM_LATE)
 			pf_word_put(&fresh->pool[i].shared->claim, PF_CLAIM_LATE);
 	pf_reap_learn(fresh);
 }
@@ -145,6 +209,8 @@ static bool segment_attach(int fd, struct pf_segment *fresh)
 {
 	char reason[PF_SEGMENT_TEXT + 64];
 	const char *dir = pf_environment_get(PF_SETTING_DIR);
+	if (*self.policy.place.directory)
+		dir = self.policy.place.directory;
 	struct pf_segment_place place = {
 		.dir = dir && *dir ? dir : NULL, .netns = pf_segment_netns(fd), .uid = geteuid()};
 	int result = pf_segment_attach(&self.policy, &place, segment_prepare, &fd, fresh, reason);
@@ -175,6 +241,24 @@ struct pf_segment *pf_fence_segment(int fd)
 		pf_segment_scratch_free(fresh, sizeof *fresh);
 	}
 	return pf_subscribe(&self.segment);
+}
+
+struct pf_pool *pf_fence_pool(int fd, enum pf_fd_kind kind, const struct pf_endpoint *destination)
+{
+	struct pf_segment *segment = pf_fence_segment(fd);
+	struct pf_rule_call call = {.candidates = self.candidates,
+		.protocol = kind == PF_FD_UDP ? PF_POLICY_UDP : PF_POLICY_TCP,
+		.destination = destination};
+	uint32_t pool = self.pool;
+	if (self.asks_who) {
+		call.user = geteuid();
+		call.group = getegid();
+	}
+	if (self.rules)
+		pool = pf_rules_pool(self.rules, &self.policy, &call);
+	if (pool >= segment->pools || !(segment->pool[pool].flags & call.protocol))
+		return NULL;
+	return &segment->pool[pool];
 }
 
 void pf_fence_prepare(void)

@@ -19,7 +19,10 @@ struct pf_pool {
 	uint32_t words;                // per stripe
 	uint32_t stripes;              // in all
 	uint32_t hold_ms;
-	bool exclusive; // a port has one socket, whatever the destination
+	uint32_t flags;     // enum pf_policy_flags
+	uint32_t quota;     // as in struct pf_policy_pool, as are the next two
+	uint32_t exhausted; // enum pf_exhausted
+	uint32_t wait_ms;
 	struct pf_ranges ranges;
 	char name[PF_POOL_NAME];
 };

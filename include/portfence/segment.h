@@ -26,7 +26,8 @@ struct pf_segment {
 	struct pf_pool pool[PF_POOLS_MAX];
 };
 
-// Where a segment lives: <dir>/portfence.<digest>.<netns>.<uid>
+// Where a segment lives: <dir>/portfence.<digest>.<netns>.<uid>, or .g<gid> if the policy has a
+// group.
 struct pf_segment_place {
 	const char *dir; // NULL: PF_SEGMENT_DIR
 	uint64_t netns;  // see pf_segment_netns
@@ -43,13 +44,24 @@ typedef void pf_segment_prepare(struct pf_segment *segment, void *arg);
 int pf_segment_attach(const struct pf_policy *policy, const struct pf_segment_place *place,
 	pf_segment_prepare *prepare, void *arg, struct pf_segment *ret_segment, char *reason);
 
-// Opens the segment of user `uid` at `path` as the command does, which learns the policy from it.
-// Returns 0, or -errno with a line in reason[PF_SEGMENT_TEXT]: -ESTALE if it is of an earlier boot,
+// Whose file is trusted, besides root's: nobody else may write to it.
+struct pf_segment_owner {
+	uint32_t uid;
+	uint32_t group; // its members too, unless PF_POLICY_NOBODY
+};
+
+// Opens the owner's segment at `path` as the command does, which learns the policy from it. Returns
+// 0, or -errno with a line in reason[PF_SEGMENT_TEXT]: -ESTALE if it is of an earlier boot,
 // -EBADMSG if it is damaged, -EPERM if its owner or mode cannot be trusted.
-int pf_segment_open(const char *path, uint32_t uid, struct pf_policy *ret_policy,
-	struct pf_segment *ret_segment, char *reason);
+int pf_segment_open(const char *path, const struct pf_segment_owner *owner,
+	struct pf_policy *ret_policy, struct pf_segment *ret_segment, char *reason);
 
 void pf_segment_close(struct pf_segment *segment);
+
+// Reads the file of user `uid` at `path`, up to `size` bytes of it. Returns 0 with their number in
+// ret_size, or -errno with a line in reason[PF_SEGMENT_TEXT].
+int pf_segment_read(
+	const char *path, uint32_t uid, void *bytes, size_t size, size_t *ret_size, char *reason);
 
 // Writes the ranges of all pools into ranges[PF_RANGES_MAX], or, where there are more of them, one
 // that covers them all. Returns their count.

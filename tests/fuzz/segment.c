@@ -418,7 +418,8 @@ static void file_use(const char *path, int fd, size_t size, uint8_t flags)
 {
 	struct pf_policy policy;
 	struct pf_segment segment;
-	int result = pf_segment_open(path, geteuid(), &policy, &segment, reason);
+	int result = pf_segment_open(path, &(struct pf_segment_owner){geteuid(), PF_POLICY_NOBODY},
+		&policy, &segment, reason);
 	require(result == 0 || result == -EBADMSG || result == -ESTALE);
 	if (flags & FLAG_COMPARE)
 		compare(fd, size, result);

@@ -557,7 +557,7 @@ static bool is_wrong(int result, int exhausted, bool tcp, uint16_t avoid)
 
 // Returns true if the fd is known to have a port. Where UDP has lost it, past the hooks, a send is
 // left to the kernel.
-static bool is_known_bound(int fd)
+static bool is_known_bound(int fd, bool sends)
 {
 	uint64_t ticket;
 	struct socket *socket = kernel_socket_of(fd);
@@ -565,7 +565,7 @@ static bool is_known_bound(int fd)
 	if (!known || !socket || socket->port)
 		return known;
 	socket->wild |= !kernel_is_tcp(socket);
-	return false;
+	return sends && !kernel_is_tcp(socket);
 }
 
 static bool is_copied(int fd)
@@ -592,7 +592,7 @@ static void step_connect(int fd, uint8_t how)
 		return;
 	}
 	bool tcp = kernel_is_tcp(socket), fresh = !socket->port;
-	bool known = is_known_bound(fd);
+	bool known = is_known_bound(fd, how & 3);
 	kernel.refused_bound = false;
 	for (int tries = 1;; tries++, kernel.now += 200) {
 		int result = call_connect_or_send(fd, how, (struct sockaddr *)&address, length);
@@ -623,7 +623,7 @@ static void step_bind(int fd, uint16_t port)
 	struct sockaddr_storage address;
 	socklen_t length = address_make(socket, port, &address);
 	kernel.last = NOT_CALLED;
-	bool kernels = port || is_known_bound(fd);
+	bool kernels = port || is_known_bound(fd, false);
 	int result = pf_assign_bind(fd, (struct sockaddr *)&address, length);
 	if (!socket) {
 		require(result < 0);
@@ -645,7 +645,7 @@ static void step_listen(int fd)
 {
 	kernel.last = NOT_CALLED;
 	struct socket *socket = kernel_socket_of(fd);
-	bool kernels = is_known_bound(fd);
+	bool kernels = is_known_bound(fd, false);
 	int result = pf_assign_listen(fd, 5);
 	if (!socket) {
 		require(result < 0);

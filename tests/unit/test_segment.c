@@ -108,7 +108,10 @@ static void the_command_reads_the_policy_from_the_segment(void **state)
 	char reason[PF_SEGMENT_TEXT];
 	(void)state;
 	assert_int_equal(attach(&made, reason), 0);
-	assert_int_equal(pf_segment_open(path_of_segment(), geteuid(), &found, &opened, reason), 0);
+	assert_int_equal(pf_segment_open(path_of_segment(),
+				 &(struct pf_segment_owner){geteuid(), PF_POLICY_NOBODY}, &found,
+				 &opened, reason),
+		0);
 	assert_memory_equal(&found, &policy, sizeof policy);
 	assert_int_equal(opened.pool[0].ranges.ports, 1001);
 	pf_segment_close(&made);
@@ -188,8 +191,10 @@ static void a_segment_that_was_changed_is_refused_field_by_field(void **state)
 		assert_true(attach(&(struct pf_segment){0}, reason) < 0 ||
 			at >= offsetof(struct pf_layout_header, boot_id));
 		if (at < offsetof(struct pf_layout_header, netns))
-			assert_int_equal(pf_segment_open(path_of_segment(), geteuid(), &found,
-						 &(struct pf_segment){0}, reason),
+			assert_int_equal(
+				pf_segment_open(path_of_segment(),
+					&(struct pf_segment_owner){geteuid(), PF_POLICY_NOBODY},
+					&found, &(struct pf_segment){0}, reason),
 				-EBADMSG);
 		bytes[at] ^= 0x40;
 		if (at >= offsetof(struct pf_layout_header, boot_id) && at < table)
