@@ -202,6 +202,33 @@ int pf_ranges_thin(struct pf_ranges *ranges, unsigned parity)
 	return 0;
 }
 
+int pf_ranges_slice(struct pf_ranges *ranges, uint32_t index, uint32_t parts)
+{
+	uint32_t kept = 0, step = ranges->step;
+	if (index >= parts || ranges->ports % parts != 0)
+		return -EINVAL;
+	uint32_t skip = ranges->ports / parts * index, left = ranges->ports / parts;
+	for (uint32_t i = 0; i < ranges->count && left; i++) {
+		struct pf_range range = ranges->range[i];
+		uint32_t ports = ports_of(range, step);
+		if (skip >= ports) {
+			skip -= ports;
+			continue;
+		}
+		uint32_t taken = ports - skip < left ? ports - skip : left;
+		// Up to the next part, also where every other port is left out.
+		uint32_t first = range.first + skip * step, last = first + taken * step - 1;
+		ranges->range[kept++] = (struct pf_range){
+			(uint16_t)first, last < range.last ? (uint16_t)last : range.last};
+		left -= taken;
+		skip = 0;
+	}
+	memset(&ranges->range[kept], 0, (PF_RANGES_MAX - kept) * sizeof ranges->range[0]);
+	ranges->count = kept;
+	ports_count(ranges);
+	return 0;
+}
+
 bool pf_ranges_span(const struct pf_ranges *ranges, uint16_t port)
 {
 	for (uint32_t i = 0; i < ranges->count; i++)

@@ -102,7 +102,7 @@ static bool is_to(const struct pf_rule *rule, const struct pf_endpoint *destinat
 	return rule->destinations == 0;
 }
 
-uint32_t pf_rules_pool(const struct pf_rules *rules, const struct pf_policy *policy,
+int pf_rules_first(const struct pf_rules *rules, const struct pf_policy *policy,
 	const struct pf_rule_call *call)
 {
 	for (uint32_t i = 0; i < rules->count; i++) {
@@ -114,8 +114,17 @@ uint32_t pf_rules_pool(const struct pf_rules *rules, const struct pf_policy *pol
 			continue;
 		if (rule->pool == PF_RULE_UNFENCED ||
 			(policy->pool[rule->pool].flags & call->protocol))
-			return rule->pool;
+			return (int)i;
 	}
+	return -ENOENT;
+}
+
+uint32_t pf_rules_pool(const struct pf_rules *rules, const struct pf_policy *policy,
+	const struct pf_rule_call *call)
+{
+	int first = pf_rules_first(rules, policy, call);
+	if (first >= 0)
+		return rules->rule[first].pool;
 	if (rules->fallback != PF_RULE_UNFENCED &&
 		!(policy->pool[rules->fallback].flags & call->protocol))
 		return PF_RULE_UNFENCED;

@@ -51,6 +51,10 @@ uint16_t pf_ranges_port(const struct pf_ranges *ranges, uint32_t index);
 // none.
 int pf_ranges_thin(struct pf_ranges *ranges, unsigned parity);
 
+// Leaves only part `index` (from 0) of `parts` equal parts, each of ports that follow each other.
+// Returns 0, or -EINVAL if there is no such part or `parts` does not divide the ports.
+int pf_ranges_slice(struct pf_ranges *ranges, uint32_t index, uint32_t parts);
+
 // Returns true if `port` lies between the ends of a range, whatever the step.
 bool pf_ranges_span(const struct pf_ranges *ranges, uint16_t port);
 

@@ -55,8 +55,13 @@ bool pf_rule_glob(const char *glob, const char *text);
 // slash is about the path, any other about its last part.
 uint64_t pf_rules_candidates(const struct pf_rules *rules, const char *path);
 
-// Returns the place in the policy of the pool for a call, or PF_RULE_UNFENCED. A pool that is not
-// for the call's protocol is passed over.
+// Returns the place of the first rule that matches a call and whose pool, if it has one, is for the
+// call's protocol, or -ENOENT.
+int pf_rules_first(const struct pf_rules *rules, const struct pf_policy *policy,
+	const struct pf_rule_call *call);
+
+// Returns the place in the policy of the pool for a call, or PF_RULE_UNFENCED: what the first rule
+// says, else the fallback, if it is for the call's protocol.
 uint32_t pf_rules_pool(const struct pf_rules *rules, const struct pf_policy *policy,
 	const struct pf_rule_call *call);
 
