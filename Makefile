@@ -174,7 +174,7 @@ $(B)/32/libportfence.so: always
 	@$(call classes,$(B))
 
 $(B)/portfence: $(core) $(cli)
-	$(CC) $(CFLAGS) $(sanitize) -pie $(hardened) -o $@ $^ $(LDFLAGS)
+	$(CC) $(CFLAGS) $(sanitize) -pie $(hardened) -o $@ $^ -linih $(LDFLAGS)
 
 # Nobody asks which lines of these ran.
 $(probes) $(benches) $(stresses): sanitize_coverage =

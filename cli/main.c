@@ -16,6 +16,7 @@ static const struct {
 	{"run", cli_run, "run a program whose ephemeral ports come from the given ranges"},
 	{"status", cli_status, "show the pools: size, claim, ports leased, holding and free"},
 	{"ls", cli_ls, "list the leases: local port, peer, state, process"},
+	{"check", cli_check, "check a policy file and show what it says"},
 	{"gc", cli_gc, "give back what no socket uses, remove what nobody needs"},
 	{"doctor", cli_doctor, "say what stands in the way, and the command that mends it"},
 	{"version", cli_version, "show the version"},

@@ -39,16 +39,17 @@ void cli_table_free(struct cli_table *table)
 
 void cli_table_add(struct cli_table *table, const char *format, ...)
 {
-	char text[256];
+	char *text;
 	va_list arguments;
 	va_start(arguments, format);
-	vsnprintf(text, sizeof text, format, arguments);
+	if (vasprintf(&text, format, arguments) < 0)
+		text = NULL;
 	va_end(arguments);
 	if (table->cells == table->room) {
 		table->room = table->room ? 2 * table->room : 64;
 		table->cell = or_die(realloc(table->cell, table->room * sizeof *table->cell));
 	}
-	table->cell[table->cells++] = or_die(strdup(text));
+	table->cell[table->cells++] = or_die(text);
 }
 
 // Returns the width of the widest cell of a column.
