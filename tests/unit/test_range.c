@@ -123,6 +123,98 @@ static void ranges_read_from_memory_are_not_believed(void **state)
 	assert_int_equal(pf_ranges_normalise(&ranges, NULL), -EINVAL);
 }
 
+// Returns the ranges of a text.
+static struct pf_ranges ranges_of(const char *text)
+{
+	struct pf_ranges ranges;
+	char error[PF_ERROR_TEXT];
+	assert_int_equal(pf_ranges_parse(text, &ranges, error), 0);
+	return ranges;
+}
+
+// Checks that index and port lead to each other, and that nothing else has an index.
+static void assert_inverse(const struct pf_ranges *ranges)
+{
+	uint32_t index = 0;
+	for (uint32_t port = 0; port <= 65535; port++)
+		if (pf_ranges_index(ranges, (uint16_t)port) != -1) {
+			assert_int_equal(pf_ranges_index(ranges, (uint16_t)port), index);
+			assert_int_equal(pf_ranges_port(ranges, index), port);
+			index++;
+		}
+	assert_int_equal(index, ranges->ports);
+}
+
+static void parity_leaves_every_other_port(void **state)
+{
+	(void)state;
+	for (unsigned parity = 0; parity < 2; parity++) {
+		struct pf_ranges ranges = ranges_of("20-29,41-43,50,53,65534-65535");
+		assert_int_equal(pf_ranges_thin(&ranges, parity), 0);
+		assert_inverse(&ranges);
+		assert_int_equal(ranges.ports, 5 + (parity ? 2 : 1) + 1 + 1);
+		for (uint32_t i = 0; i < ranges.ports; i++)
+			assert_int_equal(pf_ranges_port(&ranges, i) % 2, parity);
+		assert_true(pf_ranges_span(&ranges, 28));
+		assert_true(pf_ranges_span(&ranges, 29));
+		assert_false(pf_ranges_span(&ranges, 30));
+	}
+	struct pf_ranges lonely = ranges_of("7,9");
+	assert_int_equal(pf_ranges_thin(&lonely, 0), -EINVAL);
+	assert_int_equal(lonely.ports, 2);
+	assert_int_equal(lonely.step, 1);
+}
+
+// Checks that the slices have the ports once each, in order.
+static void assert_partition(const struct pf_ranges *whole, uint32_t parts)
+{
+	uint32_t index = 0;
+	for (uint32_t part = 0; part < parts; part++) {
+		struct pf_ranges slice = *whole, again;
+		assert_int_equal(pf_ranges_slice(&slice, part, parts), 0);
+		assert_int_equal(slice.ports, whole->ports / parts);
+		assert_inverse(&slice);
+		again = slice;
+		assert_int_equal(pf_ranges_normalise(&again, NULL), 0);
+		assert_memory_equal(&again, &slice, sizeof slice);
+		for (uint32_t i = 0; i < slice.ports; i++)
+			assert_int_equal(pf_ranges_port(&slice, i), pf_ranges_port(whole, index++));
+	}
+}
+
+static void slices_have_every_port_once(void **state)
+{
+	(void)state;
+	for (unsigned parity = 0; parity <= 2; parity++)
+		for (uint32_t parts = 1; parts <= 20; parts++) {
+			struct pf_ranges whole = ranges_of("20-29,40-44,50,60-63,65516-65535");
+			if (parity < 2)
+				assert_int_equal(pf_ranges_thin(&whole, parity), 0);
+			if (whole.ports % parts == 0)
+				assert_partition(&whole, parts);
+			else
+				assert_int_equal(pf_ranges_slice(&whole, 0, parts), -EINVAL);
+		}
+	struct pf_ranges whole = ranges_of("1-65535");
+	assert_partition(&whole, 15);
+	assert_int_equal(pf_ranges_slice(&whole, 15, 15), -EINVAL);
+	assert_int_equal(pf_ranges_slice(&whole, 0, 0), -EINVAL);
+	assert_int_equal(whole.ports, 65535);
+}
+
+// RTP takes the even port and RTCP the odd one behind it.
+static void the_odd_port_behind_an_even_one_is_in_its_slice(void **state)
+{
+	(void)state;
+	for (uint32_t part = 0; part < 4; part++) {
+		struct pf_ranges slice = ranges_of("20000-20079");
+		assert_int_equal(pf_ranges_thin(&slice, 0), 0);
+		assert_int_equal(pf_ranges_slice(&slice, part, 4), 0);
+		assert_int_equal(slice.range[0].first, 20000 + 20 * part);
+		assert_int_equal(slice.range[0].last, 20019 + 20 * part);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -132,6 +224,9 @@ int main(void)
 		cmocka_unit_test(sixty_four_ranges_fit_and_their_text_too),
 		cmocka_unit_test(port_and_index_are_inverse),
 		cmocka_unit_test(ranges_read_from_memory_are_not_believed),
+		cmocka_unit_test(parity_leaves_every_other_port),
+		cmocka_unit_test(slices_have_every_port_once),
+		cmocka_unit_test(the_odd_port_behind_an_even_one_is_in_its_slice),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
