@@ -51,9 +51,28 @@ int cli_segments(cli_segment_fn *each, void *arg);
 // Returns true for the name of a whole segment of this network namespace.
 bool cli_segment_is_ours(const char *dir, const char *name);
 
+// Reads a time: a number of seconds, or of ms, s, m or h, as in 30s. Returns 0, -EINVAL, or -ERANGE
+// for more than a day.
+int cli_duration(const char *text, size_t length, uint32_t *ret_ms);
+
 // Writes the policy to where programs can read it, and that file's name into path[PF_SEGMENT_PATH]:
 // PORTFENCE_POLICY. Returns 0 or EXIT_PORTFENCE.
 int cli_policy_publish(const struct pf_policy *policy, const struct pf_rules *rules, char *path);
+
+// Leases a block of pool->block ports of the pool for as long as the fd that is returned is open,
+// in ret_block; waits for one up to `wait_ms`. Returns -EXIT_PORTFENCE with a message if there is
+// none.
+int cli_block_take(const struct pf_policy *policy, const struct pf_policy_pool *pool,
+	uint64_t wait_ms, struct pf_range *ret_block);
+
+// Returns how many blocks of these ports are leased.
+uint32_t cli_blocks(const struct pf_policy_place *place, const struct pf_ranges *ranges);
+
+// Runs a program in a child, stays its parent, and that of all its descendants whose own parent
+// ends, until the last of them has ended; passes signals on. `run` becomes the program, or returns
+// the exit status. Returns the program's, or 128 and the signal that ended it.
+typedef int cli_program_fn(void *arg);
+int cli_supervise(cli_program_fn *run, void *arg);
 
 // Returns the directory of the segments: PORTFENCE_DIR or PF_SEGMENT_DIR.
 const char *cli_segment_dir(void);

@@ -94,11 +94,9 @@ static bool segment_examine(struct doctor *doctor, const char *dir)
 	struct pf_policy policy;
 	char path[PF_SEGMENT_PATH], reason[PF_SEGMENT_TEXT];
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	int length = snprintf(path, sizeof path, "%s/" PF_SEGMENT_PREFIX "%016llx.%llu.%u", dir,
-		(unsigned long long)doctor->policy.digest, (unsigned long long)pf_segment_netns(fd),
-		geteuid());
+	const struct pf_segment_place place = {dir, pf_segment_netns(fd), geteuid()};
 	close(fd);
-	if (length >= (int)sizeof path) {
+	if (pf_segment_path(&doctor->policy, &place, path) < 0) {
 		doctor_warn("shm", "PORTFENCE_DIR is too long: " ALONE);
 		doctor_mend("unset PORTFENCE_DIR");
 		return false;

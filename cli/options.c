@@ -2,8 +2,11 @@
 // The options that the listing subcommands share.
 #include "cli.h"
 
+#include "util.h"
+
 #include <getopt.h>
 #include <stdio.h>
+#include <string.h>
 
 int cli_options(int argc, char **argv, const char *usage, bool *all)
 {
@@ -27,4 +30,25 @@ int cli_options(int argc, char **argv, const char *usage, bool *all)
 	if (optind < argc)
 		return cli_error("%s: '%s' is one argument too many", argv[0], argv[optind]);
 	return -1;
+}
+
+int cli_duration(const char *text, size_t length, uint32_t *ret_ms)
+{
+	static const struct {
+		const char *name;
+		uint32_t ms;
+	} units[] = {{"", 1000}, {"ms", 1}, {"s", 1000}, {"m", 60 * 1000}, {"h", 60 * 60 * 1000}};
+	const uint32_t day = 24 * 60 * 60 * 1000;
+	size_t digits;
+	uint64_t number = pf_number(text, length, 10, &digits);
+	for (size_t i = 0; digits && i < sizeof units / sizeof *units; i++) {
+		if (length - digits != strlen(units[i].name) ||
+			memcmp(text + digits, units[i].name, length - digits) != 0)
+			continue;
+		if (number > day / units[i].ms)
+			return -ERANGE;
+		*ret_ms = (uint32_t)number * units[i].ms;
+		return 0;
+	}
+	return -EINVAL;
 }

@@ -2,6 +2,8 @@
 // What the words of a policy file mean: numbers, durations, names, users, ports, destinations.
 #include "policy_value.h"
 
+#include "cli.h"
+
 #include "util.h"
 
 #include <arpa/inet.h>
@@ -9,8 +11,6 @@
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
-
-#define DAY_MS (24u * 60 * 60 * 1000)
 
 // Returns true if the whole word is a decimal number, UINT64_MAX for a huge one.
 static bool is_number(struct policy_word word, uint64_t *ret_number)
@@ -34,25 +34,13 @@ bool policy_number(struct policy_text *text, struct policy_word word, uint32_t l
 
 bool policy_duration(struct policy_text *text, struct policy_word word, uint32_t *ret_ms)
 {
-	static const struct {
-		const char *name;
-		uint32_t ms;
-	} units[] = {{"", 1000}, {"ms", 1}, {"s", 1000}, {"m", 60 * 1000}, {"h", 60 * 60 * 1000}};
-	size_t digits;
-	uint64_t number = pf_number(word.text, word.length, 10, &digits);
-	struct policy_word unit = policy_word_part(word, digits, word.length - digits);
-	for (size_t i = 0; digits && i < sizeof units / sizeof *units; i++) {
-		if (!policy_word_is(unit, units[i].name))
-			continue;
-		if (number <= DAY_MS / units[i].ms) {
-			*ret_ms = (uint32_t)number * units[i].ms;
-			return true;
-		}
+	int result = cli_duration(word.text, word.length, ret_ms);
+	if (result == -ERANGE)
 		policy_refuse(text, word, "more than a day, expected 24h at the most");
-		return false;
-	}
-	policy_refuse(text, word, "no duration, expected a number and ms, s, m or h, as in 60s");
-	return false;
+	else if (result < 0)
+		policy_refuse(
+			text, word, "no duration, expected a number and ms, s, m or h, as in 60s");
+	return result == 0;
 }
 
 bool policy_choice(struct policy_text *text, struct policy_word word, const char *what,

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
 // portfence run: puts the shim between a program and libc, and becomes it.
 #include "cli.h"
+#include "policy_file.h"
 #include "preflight.h"
+
+#include "util.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -9,15 +12,23 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 static const char usage[] =
-	"Usage: portfence run --ports RANGES [--force] [--] PROGRAM [ARGUMENT]...\n"
+	"Usage: portfence run [OPTION]... [--] PROGRAM [ARGUMENT]...\n"
 	"\n"
-	"Run PROGRAM; it and all it starts take their ephemeral ports from RANGES.\n"
+	"Run PROGRAM; it and all it starts take their ephemeral ports from a range.\n"
 	"\n"
 	"  -p, --ports RANGES  PORT or FIRST-LAST, several separated by commas: 20000-20999,22000\n"
 	"                      (default: $PORTFENCE_PORTS)\n"
+	"      --policy FILE   or what a policy says: portfence.conf(5) (default:\n"
+	"                      $PORTFENCE_POLICY_FILE, ~/.config/portfence.conf,\n"
+	"                      /etc/portfence.conf)\n"
+	"      --pool NAME     the pool of the policy, whatever its rules say\n"
+	"      --block PORTS   lease so many ports together for this run alone, until all that it\n"
+	"                      started has ended (default: the pool's 'block =')\n"
+	"      --wait TIME     wait so long for a block: 30s, 2m (default: not at all)\n"
 	"  -f, --force         run PROGRAM even if it cannot be fenced: if it is static, of Go,\n"
 	"                      of another word size, or has a set-ID bit or file capabilities\n"
 	"  -h, --help          show this\n"
@@ -43,17 +54,152 @@ static int preload_set(const char *library)
 	return result ? cli_error("%s", strerror(errno)) : 0;
 }
 
-// Checks the ports and puts them into the environment. Returns 0 or an exit status.
-static int ports_set(const char *ports)
+// What a run is to be.
+struct run {
+	const char *ports, *file, *pool; // options, or NULL
+	uint32_t block;                  // 0: none asked for
+	uint32_t wait_ms;
+	bool force;
+	char **argv; // the program
+	struct pf_policy policy;
+	struct pf_rules rules;
+	struct pf_range leased; // the block, if there is one
+	int locks;              // as long as this is open
+};
+
+// Sets one of the variables that choose the ports, and clears the others. Returns 0 or an exit
+// status.
+static int choice_set(const char *variable, const char *value)
 {
-	struct pf_ranges ranges;
-	char text[PF_RANGES_TEXT], error[PF_ERROR_TEXT];
-	if (!ports)
-		return cli_error("run: no ports; expected --ports RANGES, as in 20000-20999");
-	if (pf_ranges_parse(ports, &ranges, error) < 0)
+	static const char *const choices[] = {"PORTFENCE_PORTS", "PORTFENCE_POLICY",
+		"PORTFENCE_POOL", "PORTFENCE_BLOCK", "PORTFENCE_BLOCK_FIRST"};
+	for (size_t i = 0; i < sizeof choices / sizeof *choices; i++)
+		unsetenv(choices[i]);
+	return setenv(variable, value, 1) ? cli_error("%s", strerror(errno)) : 0;
+}
+
+// Reads --ports: as the policy of one pool. Returns 0 or an exit status.
+static int ports_read(struct run *run)
+{
+	char error[PF_ERROR_TEXT];
+	if (pf_policy_from_ports(run->ports, &run->policy, error) < 0)
 		return cli_error("ports %s", error);
-	pf_ranges_format(&ranges, text);
-	return setenv("PORTFENCE_PORTS", text, 1) ? cli_error("%s", strerror(errno)) : 0;
+	run->policy.pool[0].block = run->block;
+	return 0;
+}
+
+// Puts the ports of a policy of one pool into the environment. Returns 0 or an exit status.
+static int ports_set(const struct run *run)
+{
+	char text[PF_RANGES_TEXT];
+	pf_ranges_format(&run->policy.pool[0].ranges, text);
+	return choice_set("PORTFENCE_PORTS", text);
+}
+
+// Makes the policy the programs'. Returns 0 or an exit status.
+static int policy_set(const struct run *run)
+{
+	char path[PF_SEGMENT_PATH];
+	int result = cli_policy_publish(&run->policy, &run->rules, path);
+	return result ? result : choice_set("PORTFENCE_POLICY", path);
+}
+
+// Returns the pool that the run has for itself a block of, or NULL: it is --pool, or the only one.
+static struct pf_policy_pool *pool_of_blocks(struct run *run)
+{
+	int at = run->pool ? pf_policy_find(&run->policy, run->pool) : 0;
+	bool chosen = run->pool || (run->policy.count == 1 && run->rules.count == 0);
+	return at >= 0 && chosen && run->policy.pool[at].block ? &run->policy.pool[at] : NULL;
+}
+
+// Leases a block, and makes it all that the programs know of the policy. Returns 0 or an exit
+// status.
+static int block_set(struct run *run, struct pf_policy_pool *pool)
+{
+	char text[32], first[16];
+	if (run->block)
+		pool->block = run->block;
+	run->locks = cli_block_take(&run->policy, pool, run->wait_ms, &run->leased);
+	if (run->locks < 0)
+		return EXIT_PORTFENCE;
+	struct pf_policy_pool own = *pool;
+	bool odd = own.ranges.step == 2 && own.ranges.range[0].first % 2;
+	bool thin = own.ranges.step == 2;
+	own.block = 0;
+	own.ranges = (struct pf_ranges){.count = 1, .range = {run->leased}};
+	pf_ranges_normalise(&own.ranges, NULL);
+	if (thin && pf_ranges_thin(&own.ranges, odd) < 0)
+		return cli_error("pool %s: a block of %u ports has none of its parity", own.name,
+			pool->block);
+	run->policy.count = 1;
+	run->policy.pool[0] = own;
+	run->rules.count = run->rules.fallback = 0;
+	pf_policy_digest(&run->policy);
+	snprintf(text, sizeof text, "%u-%u", run->leased.first, run->leased.last);
+	snprintf(first, sizeof first, "%u", run->leased.first);
+	int result = policy_set(run);
+	if (result == 0 &&
+		(setenv("PORTFENCE_BLOCK", text, 1) < 0 ||
+			setenv("PORTFENCE_BLOCK_FIRST", first, 1) < 0))
+		result = cli_error("%s", strerror(errno));
+	return result;
+}
+
+// Removes what served the block alone.
+static void block_end(const struct run *run)
+{
+	char path[PF_SEGMENT_PATH];
+	const char *policy = getenv("PORTFENCE_POLICY");
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	const struct pf_policy_place *given = &run->policy.place;
+	const struct pf_segment_place place = {
+		*given->directory ? given->directory : cli_segment_dir(), pf_segment_netns(fd),
+		geteuid()};
+	if (pf_segment_path(&run->policy, &place, path) == 0)
+		unlink(path);
+	if (policy)
+		unlink(policy);
+	close(fd);
+	close(run->locks);
+}
+
+// Chooses the ports of the run, and puts them into the environment. Returns 0 or an exit status.
+static int ports_choose(struct run *run)
+{
+	const char *ports = getenv("PORTFENCE_PORTS"), *policy = getenv("PORTFENCE_POLICY");
+	int result = 0;
+	if (run->ports && run->file)
+		return cli_error("run: --ports and --policy are two ways to say which ports");
+	if (!run->ports && !run->file && ports && *ports)
+		run->ports = ports;
+	if (!run->ports && !run->file && policy && *policy && !run->block)
+		return run->pool && setenv("PORTFENCE_POOL", run->pool, 1)
+			? cli_error("%s", strerror(errno))
+			: 0;
+	if (!run->ports && !run->file)
+		run->file = cli_policy_default();
+	if (!run->ports && !run->file)
+		return cli_error("run: no ports; expected --ports RANGES, as in 20000-20999, or "
+				 "--policy FILE");
+	result = run->ports ? ports_read(run)
+			    : cli_policy_load(run->file, &run->policy, &run->rules);
+	if (result)
+		return result;
+	if (run->pool && pf_policy_find(&run->policy, run->pool) < 0)
+		return cli_error("run: the policy has no pool '%s'", run->pool);
+	struct pf_policy_pool *pool = pool_of_blocks(run);
+	if (pool)
+		return block_set(run, pool);
+	if (run->block)
+		return cli_error("run: --block: %s",
+			run->pool ? "the pool is shared by runs; it has no 'block ='"
+				  : "which pool? --pool NAME says it");
+	if (run->ports)
+		return ports_set(run);
+	result = policy_set(run);
+	if (result == 0 && run->pool && setenv("PORTFENCE_POOL", run->pool, 1) < 0)
+		result = cli_error("%s", strerror(errno));
+	return result;
 }
 
 // Returns true if the program is to be executed. If not, or if it will be unfenced, a line says
@@ -73,11 +219,13 @@ static bool preflight_passes(const struct cli_preflight *preflight, bool force)
 }
 
 // Becomes the program. Returns the exit status if it cannot.
-static int program_run(char **argv, bool force)
+static int program_run(void *arg)
 {
+	struct run *run = arg;
+	char **argv = run->argv;
 	struct cli_preflight preflight;
 	cli_preflight(argv[0], &preflight);
-	if (!preflight_passes(&preflight, force))
+	if (!preflight_passes(&preflight, run->force))
 		return EXIT_CANNOT_RUN;
 	execvp(argv[0], argv);
 	int error = errno;
@@ -86,25 +234,40 @@ static int program_run(char **argv, bool force)
 	return error == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN;
 }
 
-int cli_run(int argc, char **argv)
+// Reads the options. Returns -1 to go on, or the exit status.
+static int options_read(int argc, char **argv, struct run *run)
 {
 	static const struct option options[] = {
 		{"ports", required_argument, NULL, 'p'},
+		{"policy", required_argument, NULL, 'P'},
+		{"pool", required_argument, NULL, 'o'},
+		{"block", required_argument, NULL, 'b'},
+		{"wait", required_argument, NULL, 'w'},
 		{"force", no_argument, NULL, 'f'},
 		{"help", no_argument, NULL, 'h'},
 		{0},
 	};
-	const char *ports = getenv("PORTFENCE_PORTS");
-	char library[PATH_MAX], reason[PATH_MAX + 64];
-	bool force = false;
 	int option;
-
 	opterr = 0;
 	while ((option = getopt_long(argc, argv, "+:p:fh", options, NULL)) != -1) {
+		size_t digits = 0;
 		if (option == 'p')
-			ports = optarg;
-		else if (option == 'f')
-			force = true;
+			run->ports = optarg;
+		else if (option == 'P')
+			run->file = optarg;
+		else if (option == 'o')
+			run->pool = optarg;
+		else if (option == 'b') {
+			run->block = (uint32_t)pf_number(optarg, 5, 10, &digits);
+			if (!digits || optarg[digits] || !run->block || run->block > 65535)
+				return cli_error(
+					"run: --block '%s': expected a number of ports", optarg);
+		} else if (option == 'w') {
+			if (cli_duration(optarg, strlen(optarg), &run->wait_ms) < 0)
+				return cli_error(
+					"run: --wait '%s': expected a time, as in 30s", optarg);
+		} else if (option == 'f')
+			run->force = true;
 		else if (option == 'h')
 			return fputs(usage, stdout) < 0 ? EXIT_PORTFENCE : 0;
 		else if (option == ':')
@@ -115,11 +278,26 @@ int cli_run(int argc, char **argv)
 	}
 	if (optind == argc)
 		return cli_error("run: no program; see portfence run --help");
+	run->argv = argv + optind;
+	return -1;
+}
 
-	int result = ports_set(ports);
+int cli_run(int argc, char **argv)
+{
+	static struct run run = {.locks = -1};
+	char library[PATH_MAX], reason[PATH_MAX + 64];
+	run.argv = argv;
+	int result = options_read(argc, argv, &run);
+	if (result >= 0)
+		return result;
+	result = ports_choose(&run);
 	if (result == 0 && cli_library_find(library, reason) < 0)
 		result = cli_error("%s", reason);
 	if (result == 0)
 		result = preload_set(library);
-	return result ? result : program_run(argv + optind, force);
+	if (result || run.locks < 0)
+		return result ? result : program_run(&run);
+	result = cli_supervise(program_run, &run);
+	block_end(&run);
+	return result;
 }

@@ -535,10 +535,10 @@ out:
 	return result;
 }
 
-// Writes the place's path into path[PF_SEGMENT_PATH]. Returns 0, or -ENAMETOOLONG.
-static int path_of(const struct pf_policy *policy, const struct pf_segment_place *place,
-	const char *dir, char *path)
+int pf_segment_path(
+	const struct pf_policy *policy, const struct pf_segment_place *place, char *path)
 {
+	const char *dir = place->dir ? place->dir : PF_SEGMENT_DIR;
 	struct pf_text text = pf_text_in(path, PF_SEGMENT_PATH);
 	pf_text_add(&text, dir);
 	pf_text_add(&text, "/" PF_SEGMENT_PREFIX);
@@ -578,7 +578,7 @@ int pf_segment_attach(const struct pf_policy *policy, const struct pf_segment_pl
 {
 	char path[PF_SEGMENT_PATH];
 	const char *dir = place->dir ? place->dir : PF_SEGMENT_DIR;
-	int result = path_of(policy, place, dir, path);
+	int result = pf_segment_path(policy, place, path);
 	if (result < 0)
 		refuse(dir, "path too long", -result, reason);
 

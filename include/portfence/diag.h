@@ -19,7 +19,7 @@ struct pf_socket {
 	uint64_t inode; // 0 in TIME_WAIT
 };
 
-// Called with every socket. Returns 0 to go on.
+// Called with every socket. Returns 0 to go on, or -errno.
 typedef int pf_diag_fn(const struct pf_socket *socket, void *arg);
 
 // Calls `each` for the sockets of `protocol` whose local port lies in one of the `count`

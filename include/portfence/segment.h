@@ -34,6 +34,10 @@ struct pf_segment_place {
 	uint32_t uid;    // effective, of its creator
 };
 
+// Writes the segment's path into path[PF_SEGMENT_PATH]. Returns 0, or -ENAMETOOLONG.
+int pf_segment_path(
+	const struct pf_policy *policy, const struct pf_segment_place *place, char *path);
+
 // Called on a new segment before anybody else sees it, to choose claims and learn what is in use.
 typedef void pf_segment_prepare(struct pf_segment *segment, void *arg);
 

@@ -1,0 +1,403 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
+# A policy at work: its rules choose the pool of each call, and each pool does as it says.
+
+# shellcheck disable=SC2016,SC2154 # shells inside have variables of their own; `run` sets stderr
+# shellcheck disable=SC2030,SC2031 # each test has its own policy
+
+load test_helper
+
+setup()
+{
+	world_new
+	sink_start 8080
+	serve_on 8081 "$PROBE/sink" 8081 tcp
+	export PYTHONPATH=$BATS_TEST_DIRNAME/probe PYTHONDONTWRITEBYTECODE=1
+	cd "$(scratch)" || return
+}
+
+teardown()
+{
+	world_end
+}
+
+# Writes the policy on standard input; the fence of the rest of this test is that.
+policy()
+{
+	cat >policy.conf
+}
+
+# Runs a command in it: within [OPTION...] -- COMMAND...
+within()
+{
+	net "$PORTFENCE" run --policy policy.conf "$@"
+}
+
+# Runs the Python program on standard input in it: within_python [OPTION...]
+within_python()
+{
+	within "$@" -- timeout 20 /usr/bin/python3 -
+}
+
+# Fails unless the Python program on standard input prints just TEXT: assert_python TEXT [OPTION...]
+assert_python()
+{
+	local expected=$1
+	shift
+	run --separate-stderr within_python "$@"
+	echo "$output; $stderr"
+	[ "$output" = "$expected" ]
+}
+
+# A cell of `portfence status` for one pool: pool_status POOL COLUMN
+pool_status()
+{
+	net "$PORTFENCE" status | awk -v pool="$1" -v column="$2" '
+		NR == 1 { for (i = 1; i <= NF; i++) if ($i == column) at = i }
+		$1 == pool && at { print $at; found = 1 }
+		END { exit !found }'
+}
+
+# --- rules -------------------------------------------------------------------------------------
+
+@test "two programs take from their own pools at the same time" {
+	policy <<-'EOP'
+		[pool web]
+		ports = 20000-20099
+		[pool scripts]
+		ports = 40000-40099
+		[rule curl]
+		program = curl
+		pool = web
+		[rule python]
+		program = /usr/bin/python3*
+		pool = scripts
+	EOP
+	serve "$PORTFENCE" run --policy policy.conf -- /usr/bin/python3 -uc 'if True:
+		from sockets import *
+		import signal
+		dialled = [dial(8080) for _ in range(50)]
+		print("up")
+		signal.pause()'
+	wait_for_line '^up$'
+	serve "$PORTFENCE" run --policy policy.conf -- curl -s -m 30 telnet://127.0.0.1:8081
+	wait_for 5 eval '[ "$(tcp_local_ports "dport = :8081" | wc -l)" -eq 1 ]'
+	tcp_local_ports 'dport = :8081' | assert_ports_in 20000-20099
+	tcp_local_ports 'dport = :8080' | assert_ports_in 40000-40099
+	[ "$(pool_status scripts LEASED)" -eq 50 ]
+	[ "$(pool_status web LEASED)" -eq 1 ]
+}
+
+@test "one program takes from two pools, by where it connects to" {
+	policy <<-'EOP'
+		[pool near]
+		ports = 20000-20099
+		[pool far]
+		ports = 40000-40099
+		[rule near]
+		destination = 127.0.0.0/8:8080 [::1]:8080
+		pool = near
+		[rule far]
+		destination = 127.0.0.0/8
+		pool = far
+	EOP
+	assert_python 'near far near far' <<-'EOF'
+		from sockets import *
+		def pool_of(s): return "near" if port_of(s) in range(20000, 20100) else "far" if port_of(s) in range(40000, 40100) else "out"
+		print(*(pool_of(dial(port)) for port in (8080, 8081)), end=" ")
+		u = [new(UDP), new(UDP)]
+		u[0].sendto(b"x", ("127.0.0.1", 8080))
+		u[1].sendto(b"x", ("127.0.0.1", 8081))
+		print(*map(pool_of, u))
+	EOF
+}
+
+@test "TCP and UDP can have pools of their own, and what no rule is about is the kernel's" {
+	policy <<-'EOP'
+		[pool streams]
+		ports = 20000-20099
+		[pool datagrams]
+		ports = 20100-20199
+		protocols = udp
+		[rule datagrams]
+		protocol = udp
+		pool = datagrams
+		[rule streams]
+		destination = 127.0.0.1:8080
+		pool = streams
+	EOP
+	assert_python 'True True True' <<-'EOF'
+		from sockets import *
+		u = new(UDP)
+		u.bind(("127.0.0.1", 0))
+		print(port_of(u) in range(20100, 20200), port_of(dial(8080)) in range(20000, 20100), port_of(dial(8081)) >= 32768)
+	EOF
+}
+
+@test "a rule can leave calls to the kernel, in its whole range" {
+	ip netns exec "$NETNS" sysctl -qw net.ipv4.ip_local_port_range='40000 49999'
+	policy <<-'EOP'
+		[pool default]
+		ports = 40000-40003
+		[rule free]
+		destination = *:8081
+		pool = none
+	EOP
+	assert_python '4 of 40' <<-'EOF'
+		from sockets import *
+		free = {port_of(kept.append(dial(8081)) or kept[-1]) for _ in range(40)}
+		assert len(free) == 40 and free - set(range(40000, 40004))
+		errors.add(99)
+		print(f"{40 - refusals([lambda: dial(8080)] * 40)} of 40")
+	EOF
+}
+
+@test "a rule about a user is about the effective one of the moment" {
+	policy <<-'EOP'
+		[segment]
+		group = nogroup
+		mode = 0660
+		[pool nobody]
+		ports = 20000-20099
+		[pool root]
+		ports = 20100-20199
+		[rule nobody]
+		user = nobody
+		pool = nobody
+		[rule root]
+		group = 0
+		pool = root
+	EOP
+	chmod 777 .
+	assert_python 'root nobody' <<-'EOF'
+		from sockets import *
+		def pool_of(s): return "nobody" if port_of(s) in range(20000, 20100) else "root" if port_of(s) in range(20100, 20200) else "out"
+		print(pool_of(dial(8080)), end=" ")
+		os.setegid(65534)
+		os.seteuid(65534)
+		print(pool_of(dial(8080)))
+	EOF
+}
+
+@test "a pool chosen on the command line is taken whatever the rules say, in all that is started" {
+	policy <<-'EOP'
+		[pool one]
+		ports = 20000-20099
+		[pool two]
+		ports = 20100-20199
+		[rule all]
+		pool = one
+	EOP
+	run within --pool two -- env -i /usr/bin/python3 -c 'import socket; s = socket.create_connection(("127.0.0.1", 8080)); print(s.getsockname()[1])'
+	assert_ports_in 20100-20199 <<<"$output"
+	run within -- env -i /usr/bin/python3 -c 'import socket; s = socket.create_connection(("127.0.0.1", 8080)); print(s.getsockname()[1])'
+	assert_ports_in 20000-20099 <<<"$output"
+	run --separate-stderr within --pool three -- true
+	[ "$status" -eq 125 ]
+	assert_one_line "no pool 'three'"
+}
+
+@test "who chooses ports for a program gets none of the policy around it" {
+	policy <<-'EOP'
+		[pool all]
+		ports = 20000-20099
+	EOP
+	run within -- env PORTFENCE_PORTS=20200-20299 /usr/bin/python3 -c 'import os, socket; s = socket.create_connection(("127.0.0.1", 8080)); print(s.getsockname()[1])'
+	assert_ports_in 20000-20099 <<<"$output" # PORTFENCE_POLICY is there, and comes first
+	run within -- env -i PORTFENCE_PORTS=20200-20299 /usr/bin/python3 -c 'import os, socket; s = socket.create_connection(("127.0.0.1", 8080)); print(s.getsockname()[1])'
+	assert_ports_in 20200-20299 <<<"$output"
+	run within -- "$PORTFENCE" run --ports 20200-20299 /usr/bin/python3 -c 'import os, socket; s = socket.create_connection(("127.0.0.1", 8080)); print(s.getsockname()[1])'
+	assert_ports_in 20200-20299 <<<"$output"
+}
+
+# --- settings ----------------------------------------------------------------------------------
+
+@test "a process with all that its quota allows gets no more, and another goes on" {
+	for ports in 20000-20999 40000-40999; do
+		printf '%s\n' '[pool default]' "ports = $ports" 'quota = 10' >policy.conf
+		assert_python '10 then 99, 9 and one more, 5 elsewhere' <<-'EOF'
+			from sockets import *
+			errors.add(99)
+			kept += [dial(8080) for _ in range(10)]
+			assert refusals([lambda: dial(8080), lambda: dial(8081)]) == 2
+			copies = [os.dup(s.fileno()) for s in kept]
+			kept.pop().close()
+			os.close(copies.pop())
+			print(f"10 then {min(errors)}, {len(kept)} and", end=" ")
+			kept.append(dial(8080))
+			assert refusals([lambda: dial(8080)]) == 1
+			print("one more,", subprocess.check_output([sys.executable, "-c", "from sockets import *; print(len([dial(8080) for _ in range(5)]), 'elsewhere')"], text=True).strip())
+		EOF
+		[ "$(pool_status default QUOTA)" -eq 3 ]
+		rm "$PORTFENCE_DIR"/*
+	done
+}
+
+@test "a call that finds no port waits for one, if it may block, and as long as the policy says" {
+	for ports in 20000-20001 40000-40001; do
+		printf '%s\n' '[pool default]' "ports = $ports" 'exhausted = wait 20s' >policy.conf
+		assert_python '2, then 3, at once 99' <<-'EOF'
+			from sockets import *
+			import threading
+			ports = [dial(8080), dial(8080)]
+			waiting = []
+			thread = threading.Thread(target=lambda: waiting.append(dial(8080)))
+			thread.start()
+			early = new()
+			early.setblocking(False)
+			print(f"{len(ports)}, then", end=" ")
+			quick = early.connect_ex(("127.0.0.1", 8080))
+			ports.pop().close()
+			thread.join()
+			print(f"{len(ports) + len(waiting) + 1}, at once {quick}")
+		EOF
+		rm "$PORTFENCE_DIR"/*
+	done
+	printf '%s\n' '[pool default]' "ports = 20000" 'exhausted = wait 300ms' >policy.conf
+	assert_python '98 98 11 within a second' <<-'EOF'
+		from sockets import *
+		s, u = listener(), new(UDP)
+		u.bind(("127.0.0.1", 0))
+		began = time.monotonic()
+		def error_of(call):
+		    try: call()
+		    except OSError as e: return e.errno
+		codes = error_of(lambda: new().bind(("127.0.0.1", 0))), error_of(lambda: new().listen(1)), error_of(lambda: new(UDP).sendto(b"x", ("127.0.0.1", 9)))
+		took = time.monotonic() - began
+		assert took > 0.6, took
+		print(*codes, "within a second" if took < 3 else took)
+	EOF
+}
+
+@test "a call that finds no port falls back to the kernel's choice, which is counted and said once" {
+	for ports in 20000-20001 40000-40001; do
+		printf '%s\n' '[pool default]' "ports = $ports" 'exhausted = fallback' >policy.conf
+		assert_python '2 inside, 4 outside' <<-'EOF'
+			from sockets import *
+			kept += [dial(8080) for _ in range(4)]
+			kept.append(listener())
+			u = new(UDP), new(UDP), new(UDP)
+			for s in u: s.bind(("127.0.0.1", 0))
+			inside = [s for s in kept if port_of(s) % 20000 < 2]
+			print(f"{len(inside)} inside, {len(kept) - len(inside) + len([s for s in u if port_of(s) % 20000 > 1])} outside")
+		EOF
+		[ "${#stderr_lines[@]}" -eq 1 ]
+		[ "$(pool_status default FALLBACK)" -eq 4 ]
+		rm "$PORTFENCE_DIR"/*
+	done
+}
+
+@test "explicit ports outside the pool are denied where the policy says so" {
+	policy <<-'EOP'
+		[pool default]
+		ports = 20000-20099
+		parity = even
+		explicit-bind = deny
+	EOP
+	assert_python 'bound bound 13 13' <<-'EOF'
+		from sockets import *
+		def bound(kind, port):
+		    try: new(kind).bind(("127.0.0.1", port))
+		    except OSError as e: return e.errno
+		    return "bound"
+		print(bound(TCP, 20010), bound(UDP, 20011), bound(TCP, 30000), bound(UDP, 20100))
+	EOF
+}
+
+@test "with sharing = none a port has one socket, whatever the destination" {
+	for ports in 20000-20003 40000-40003; do
+		printf '%s\n' '[pool default]' "ports = $ports" 'sharing = none' >policy.conf
+		assert_python '4 of 12, all different' <<-'EOF'
+			from sockets import *
+			errors.add(99)
+			refused = refusals([lambda p=p, h=h: dial(p, h) for p in (8080, 8081) for h in ("127.0.0.1", "127.0.0.2", "127.0.0.3")] * 2)
+			different = len({port_of(s) for s in kept}) == len(kept)
+			print(f"{12 - refused} of 12, {'all different' if different else 'shared'}")
+		EOF
+		rm "$PORTFENCE_DIR"/*
+	done
+}
+
+@test "a pool of even ports gives even ports, to TCP and UDP, and none twice" {
+	for ports in 20001-20021 40001-40021; do
+		printf '%s\n' '[pool default]' "ports = $ports" 'parity = even' >policy.conf
+		assert_python '10 10 10 even' <<-'EOF'
+			from sockets import *
+			errors |= {98, 99}
+			def count(make):
+			    before = len(kept)
+			    refusals([make] * 15)
+			    return len({port_of(s) for s in kept[before:]})
+			def datagram():
+			    u = new(UDP)
+			    u.bind(("127.0.0.1", 0))
+			    return u
+			print(count(lambda: dial(8080)), count(lambda: dial(8081)), count(datagram), "odd" if any(port_of(s) % 2 for s in kept) else "even")
+		EOF
+		rm "$PORTFENCE_DIR"/*
+	done
+}
+
+# --- who shares it -------------------------------------------------------------------------------
+
+@test "programs of two users share the pool of a policy that has a group, and no other's do" {
+	policy <<-'EOP'
+		[segment]
+		group = nogroup
+		mode = 0660
+		[pool default]
+		ports = 20000-20001
+	EOP
+	chmod 777 .
+	serve "$PORTFENCE" run --policy policy.conf -- /usr/bin/python3 -uc 'if True:
+		from sockets import *
+		import signal
+		dialled = [dial(8080)]
+		print("up")
+		signal.pause()'
+	wait_for_line '^up$'
+	[ "$(find "$PORTFENCE_DIR" -name 'portfence.*.g*' -perm 660 -group nogroup | wc -l)" -eq 1 ]
+	run -0 net setpriv --reuid 65534 --regid 65534 --clear-groups "$PORTFENCE" run --policy policy.conf -- \
+		/usr/bin/python3 -c 'if True:
+		from sockets import *
+		errors.add(99)
+		print(2 - refusals([lambda: dial(8080)] * 2))'
+	[ "$output" -eq 1 ]
+	[ "$(pool_status default LEASED)" -ge 1 ]
+	[ "$(pool_status default REFUSED)" -eq 0 ]
+	run --separate-stderr net setpriv --reuid 12345 --regid 12345 --clear-groups "$PORTFENCE" run \
+		--policy policy.conf -- "$PROBE/dial" tcp 127.0.0.1 8080
+	assert_one_line 'ports are not shared with other processes'
+}
+
+@test "the segment is where the policy says" {
+	mkdir elsewhere
+	printf '%s\n' '[segment]' "directory = $PWD/elsewhere" '[pool default]' 'ports = 20000-20099' >policy.conf
+	within -- "$PROBE/dial" tcp 127.0.0.1 8080
+	[ "$(find elsewhere -name 'portfence.*' | wc -l)" -eq 2 ]
+	[ "$(find "$PORTFENCE_DIR" -name 'portfence.*' | wc -l)" -eq 0 ]
+}
+
+# --- the file that carries it --------------------------------------------------------------------
+
+@test "a compiled policy that cannot be trusted closes the fence, with one line" {
+	policy <<-'EOP'
+		[pool default]
+		ports = 20000-20099
+	EOP
+	compiled=$(within -- sh -c 'echo "$PORTFENCE_POLICY"')
+	for damage in 'rm policy' 'truncate -s 100 policy' 'chmod 666 policy' 'chown 12345 policy' \
+		'printf x | dd of=policy bs=1 seek=300 conv=notrunc status=none' 'ln -sf /etc/passwd policy'; do
+		cp "$compiled" policy
+		chmod 644 policy
+		eval "$damage"
+		run --separate-stderr net env LD_PRELOAD="$SHIM" PORTFENCE_POLICY="$PWD/policy" "$PROBE/dial" tcp 127.0.0.1 8080
+		echo "$damage: $output"
+		[ "$status" -ne 0 ]
+		[[ ${stderr_lines[0]} == "portfence: PORTFENCE_POLICY: "* ]]
+		[ "$(grep -c ^portfence: <<<"$stderr")" -eq 1 ]
+		rm -f policy
+	done
+	run --separate-stderr net env LD_PRELOAD="$SHIM" PORTFENCE_POLICY="$compiled" PORTFENCE_POOL=no "$PROBE/dial" tcp 127.0.0.1 8080
+	[[ ${stderr_lines[0]} == "portfence: PORTFENCE_POOL: "* ]]
+}
