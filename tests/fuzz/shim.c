@@ -561,9 +561,12 @@ static bool is_known_bound(int fd, bool sends)
 {
 	uint64_t ticket;
 	struct socket *socket = kernel_socket_of(fd);
-	bool known = pf_fdmap_get(fd, &ticket).flags & PF_FD_BOUND;
-	if (!known || !socket || socket->port)
-		return known;
+	uint16_t flags = pf_fdmap_get(fd, &ticket).flags;
+	// A port that may be lost is looked for anew.
+	if ((flags & PF_FD_LATE) && socket && socket->state == TCP_CLOSE)
+		return false;
+	if (!(flags & PF_FD_BOUND) || !socket || socket->port)
+		return flags & PF_FD_BOUND;
 	socket->wild |= !kernel_is_tcp(socket);
 	return sends && !kernel_is_tcp(socket);
 }
