@@ -11,7 +11,7 @@
 // touched. No fd is kept: programs that close them all do no harm.
 //
 // Without a segment the same bytes live in anonymous memory, which forked children still share; and
-// without even that in a static array, with one stripe for all destinations.
+// without even that in a static array, with one stripe for all destinations and no ring.
 #include <portfence/segment.h>
 
 #include "atomics.h"
@@ -199,6 +199,15 @@ static struct pf_layout_pool *table_of(void *base)
 	return (void *)((unsigned char *)base + sizeof(struct pf_layout_header));
 }
 
+// Returns the entries of the ring: none in the static array.
+static uint32_t ring_entries(const struct pf_policy *policy, uint32_t destinations)
+{
+	uint32_t ports = 0;
+	for (uint32_t i = 0; i < policy->count; i++)
+		ports += policy->pool[i].ranges.ports;
+	return destinations == PF_STRIPES_TCP ? pf_layout_ring_entries(ports) : 0;
+}
+
 // Returns the size in bytes of a segment for this policy, with this many destination stripes.
 static size_t layout_size(const struct pf_policy *policy, uint32_t destinations)
 {
@@ -206,7 +215,8 @@ static size_t layout_size(const struct pf_policy *policy, uint32_t destinations)
 	for (uint32_t i = 0; i < policy->count; i++)
 		size += (PF_STRIPE_TCP + destinations) *
 			pf_layout_stripe_size(policy->pool[i].ranges.ports);
-	return size;
+	uint32_t entries = ring_entries(policy, destinations);
+	return size + (entries ? pf_layout_ring_size(entries) : 0);
 }
 
 // Writes header and table into zero-filled memory.
@@ -220,7 +230,7 @@ static void layout_write(
 	header->magic = PF_SEGMENT_MAGIC;
 	header->version = PF_SEGMENT_VERSION;
 	header->pools = policy->count;
-	header->size = offset;
+	header->size = layout_size(policy, destinations);
 	header->digest = policy->digest;
 	header->netns = netns;
 	boot_id_read(header->boot_id);
@@ -270,7 +280,9 @@ static void view_set(const struct pf_policy *policy, uint32_t destinations, void
 		pool->shared = table_of(base) + i;
 		offset += pool->stripes * pool->stripe_size;
 	}
-	segment->size = offset;
+	segment->ring.shared = (void *)((unsigned char *)base + offset);
+	segment->ring.entries = ring_entries(policy, destinations);
+	segment->size = layout_size(policy, destinations);
 }
 
 int pf_segment_policy(void *bytes, size_t size, struct pf_policy *ret_policy)

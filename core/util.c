@@ -12,6 +12,13 @@ uint64_t pf_now_ms(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+uint64_t pf_time_ns(void)
+{
+	struct timespec now = {0, 0};
+	clock_gettime(CLOCK_REALTIME_COARSE, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
 uint64_t pf_mix(uint64_t seed, uint64_t value)
 {
 	uint64_t x = (seed ^ value) * 0x9e3779b97f4a7c15u;

@@ -44,6 +44,9 @@ static inline long pf_sys_result(long result)
 // Returns milliseconds since boot (CLOCK_MONOTONIC_COARSE: no system call, some ms of grain).
 uint64_t pf_now_ms(void);
 
+// Returns nanoseconds since 1970, as precise (CLOCK_REALTIME_COARSE).
+uint64_t pf_time_ns(void);
+
 // Returns `seed` stirred with `value`: a mixer for hash tables and digests, not for secrets.
 uint64_t pf_mix(uint64_t seed, uint64_t value);
 

@@ -7,7 +7,7 @@
 //	choose     the policy's pool for this program and destination     (fence.c, core/rule.c)
 //	take       a port of the pool, in the destination's stripe         (core/pool.c)
 //	claim      make the kernel fix that port on the socket             (here)
-//	record     fd -> lease, for the close to come                      (fdmap.c)
+//	record     fd -> lease, for the close to come, and for who asks   (fdmap.c, history.c)
 //
 // and then returns exactly what the program's own call returned. There are two claims:
 //
@@ -35,6 +35,7 @@
 #include "classify.h"
 #include "fdmap.h"
 #include "fence.h"
+#include "history.h"
 #include "lifetime.h"
 #include "real.h"
 
@@ -80,6 +81,9 @@ struct seeker {
 	bool nothing;   // there was none
 	uint32_t start; // index to look from
 	uint64_t now;
+	uint64_t time_ns;        // now, by the clock on the wall
+	struct pf_endpoint peer; // port 0: none
+	enum pf_how how;         // that a bind claim is for
 };
 
 // ---- Take ------------------------------------------------------------------------------------
@@ -101,11 +105,14 @@ static struct seeker seeker_for(int fd, struct pf_fd state, uint64_t ticket, uin
 	if (!seeker.pool)
 		return seeker;
 	seeker.now = pf_now_ms();
+	seeker.time_ns = pf_time_ns();
+	seeker.how = PF_HOW_BIND;
 	seeker.start = random_below(seeker.pool->ranges.ports);
 	if (!destination)
 		return seeker;
 	if (state.kind == PF_FD_TCP)
 		seeker.stripe = pf_pool_stripe(seeker.pool, pf_endpoint_hash(destination));
+	seeker.peer = *destination;
 	// A socket that connects to its own port on its own host gets itself as peer (RFC 9293,
 	// section 3.5: simultaneous open).
 	seeker.avoid = destination->port;
@@ -172,6 +179,13 @@ static int seeker_give_up(struct seeker *seeker, int why, int error)
 
 // ---- Record ----------------------------------------------------------------------------------
 
+// Writes who took the port, for those who ask.
+static void lease_tell(struct seeker *seeker, uint16_t port, enum pf_how how)
+{
+	struct pf_fd lease = {.kind = seeker->state.kind, .pool = pool_of(seeker), .port = port};
+	pf_history_add(seeker->segment, lease, how, &seeker->peer, seeker->time_ns);
+}
+
 // Writes fd -> lease. If the fd changed hands meanwhile, the port stays used until the next reap.
 static void lease_record(struct seeker *seeker, uint16_t port, uint16_t late)
 {
@@ -181,6 +195,7 @@ static void lease_record(struct seeker *seeker, uint16_t port, uint16_t late)
 	lease.stripe = (uint16_t)seeker->stripe;
 	lease.port = port;
 	pf_fdmap_replace(seeker->fd, seeker->ticket, lease);
+	lease_tell(seeker, port, late ? PF_HOW_LATE : seeker->how);
 }
 
 // Writes that the fd has a port that is no lease (PF_FD_BOUND), or none (0). A lease that it had is
@@ -431,6 +446,13 @@ static bool is_void(struct seeker *seeker)
 	return true;
 }
 
+// Returns true if the port was on the wire, and the connection came to nothing: a firewall's log
+// may ask for it.
+static bool is_answered(ssize_t result)
+{
+	return result == -ECONNREFUSED || result == -ETIMEDOUT || result == -EHOSTUNREACH;
+}
+
 // The kernel chose a port outside the pool: somebody changed the sysctl, or the socket had a port
 // all along. Returns what the program gets.
 static ssize_t connect_strayed(
@@ -471,8 +493,11 @@ static ssize_t connect_settle(
 		pf_pool_give(seeker->pool, seeker->stripe, port);
 	if (strayed)
 		return connect_strayed(seeker, operation, result);
-	if (!kept)
+	if (!kept) {
+		if (chosen && is_answered(result))
+			lease_tell(seeker, chosen, PF_HOW_LATE);
 		return result;
+	}
 	if (chosen != port)
 		pf_pool_mark(seeker->pool, seeker->stripe, chosen);
 	lease_record(seeker, chosen, PF_FD_LATE);
@@ -567,6 +592,7 @@ static bool seeker_waits(struct seeker *seeker, uint64_t began)
 	if (pf_sys(SYS_nanosleep, &turn, NULL) < 0) // a signal: the program may want to end
 		return false;
 	seeker->now = pf_now_ms();
+	seeker->time_ns = pf_time_ns();
 	return true;
 }
 
@@ -618,7 +644,10 @@ static ssize_t connect_bound(int fd, struct pf_fd lease, uint64_t ticket,
 	uint32_t stripe = pf_pool_stripe(pool, pf_endpoint_hash(destination));
 	bool moves = lease.stripe >= PF_STRIPE_TCP && lease.stripe != stripe;
 	bool marked = moves && pf_pool_mark(pool, stripe, lease.port);
+	uint64_t time_ns = pf_time_ns();
 	ssize_t result = operation->run(operation);
+	if (lease.stripe != stripe && is_under_way(result))
+		pf_history_add(segment, lease, PF_HOW_BIND, destination, time_ns);
 	if (!marked)
 		return result;
 	if (!is_under_way(result)) {
@@ -873,6 +902,7 @@ static int bind_to_any(int fd, struct pf_fd state, uint64_t ticket, const struct
 	}
 	struct seeker seeker = seeker_for(fd, state, ticket, stripe_of_own(state), NULL);
 	uint64_t began = seeker.now;
+	seeker.how = PF_HOW_ANY;
 	memcpy(&local, address, length);
 	if (!seeker.pool) {
 		leave_to_kernel(&seeker);
@@ -901,6 +931,7 @@ static int bind_to_port(int fd, struct pf_fd state, uint64_t ticket, const struc
 	if (result < 0)
 		return result;
 	if (seeker.pool && pf_pool_mark(seeker.pool, seeker.stripe, port)) {
+		seeker.how = PF_HOW_PORT;
 		lease_record(&seeker, port, 0);
 		return 0;
 	}
@@ -956,6 +987,7 @@ int pf_assign_listen(int fd, int backlog)
 		return pf_fence_refuse();
 
 	struct seeker seeker = seeker_for(fd, state, ticket, PF_STRIPE_WHOLE, NULL);
+	seeker.how = PF_HOW_LISTEN;
 	int result = claim_or_leave(&seeker, EADDRINUSE);
 	return result < 0 ? result : pf_real_listen(fd, backlog);
 }

@@ -8,6 +8,7 @@
 
 #include "environment.h"
 #include "fdmap.h"
+#include "history.h"
 
 #include "atomics.h"
 #include "random.h"
@@ -234,6 +235,8 @@ struct pf_segment *pf_fence_segment(int fd)
 	unsigned char *page = pf_segment_wiped_page();
 	pf_random_use(page);
 	pf_fdmap_use(page ? page + PF_RANDOM_BYTES : NULL);
+	pf_history_use(page ? page + PF_RANDOM_BYTES + PF_FDMAP_PAGE_BYTES : NULL);
+	pf_history_start();
 
 	struct pf_segment *fresh = pf_segment_scratch(sizeof *fresh);
 	if (!segment_attach(fd, fresh ? fresh : &spare) && fresh) {

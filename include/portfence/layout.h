@@ -3,7 +3,7 @@
 // width and a fixed place; there are no pointers, only offsets. One byte order: a segment never
 // leaves the machine.
 //
-//	header | pool table | pool 0: stripe 0, stripe 1, ... | pool 1: ...
+//	header | pool table | pool 0: stripe 0, stripe 1, ... | pool 1: ... | ring
 //
 // Header and pool table are written once, before the file gets its name, and copied to private
 // memory by whoever attaches; what changes later is named "shared" here, and any value of it is
@@ -80,6 +80,25 @@ struct pf_layout_stripe {
 	uint64_t padding[4];
 };
 
+// The last leases, each in the entry that follows its predecessor's. Behind this header come
+// pf_layout_ring_entries() entries.
+struct pf_layout_ring {
+	_Atomic(uint64_t)
+		head;        // shared: the number of the next entry; whoever writes one adds to it
+	uint64_t padding[7]; // the entries begin with a cache line of their own
+};
+
+// A lease that was taken: entry `number` is at place `number` modulo the entries.
+struct pf_layout_entry {
+	_Atomic(uint64_t) seal;    // shared: number | check << 32, of all that follows
+	_Atomic(uint64_t) time_ns; // shared: since 1970
+	_Atomic(uint64_t) who;     // shared: pid | effective uid << 32
+	_Atomic(uint64_t)
+		what; // shared: port | peer's port << 16 | protocol << 32 | how << 40 | pool << 48
+	_Atomic(uint64_t) peer[2];    // shared: the address, as in struct pf_endpoint
+	_Atomic(uint64_t) command[2]; // shared: 16 bytes
+};
+
 enum pf_claim {
 	PF_CLAIM_BIND, // and every value that is not PF_CLAIM_LATE
 	PF_CLAIM_LATE,
@@ -126,10 +145,19 @@ PF_LAYOUT_AT(pf_layout_stripe, turned_ms, 0);
 PF_LAYOUT_AT(pf_layout_stripe, exhausted_ms, 8);
 PF_LAYOUT_AT(pf_layout_stripe, rank, 16);
 PF_LAYOUT_AT(pf_layout_stripe, counted_ms, 24);
+PF_LAYOUT_AT(pf_layout_ring, head, 0);
+PF_LAYOUT_AT(pf_layout_entry, seal, 0);
+PF_LAYOUT_AT(pf_layout_entry, time_ns, 8);
+PF_LAYOUT_AT(pf_layout_entry, who, 16);
+PF_LAYOUT_AT(pf_layout_entry, what, 24);
+PF_LAYOUT_AT(pf_layout_entry, peer, 32);
+PF_LAYOUT_AT(pf_layout_entry, command, 48);
 _Static_assert(sizeof(struct pf_layout_header) == 128, "header size");
 _Static_assert(sizeof(struct pf_layout_pool) == 448, "pool size, a multiple of 64");
 _Static_assert(sizeof(struct pf_layout_word) == 32, "word size");
 _Static_assert(sizeof(struct pf_layout_stripe) == 64, "stripe header size");
+_Static_assert(sizeof(struct pf_layout_ring) == 64, "ring header size");
+_Static_assert(sizeof(struct pf_layout_entry) == 64, "entry size, a cache line");
 _Static_assert(PF_RANGES_MAX == 64 && PF_POOL_NAME == 32, "the table's arrays");
 
 // Returns the words of a stripe of `ports` ports.
@@ -144,6 +172,25 @@ static inline size_t pf_layout_stripe_size(uint32_t ports)
 	size_t size = sizeof(struct pf_layout_stripe) +
 		pf_layout_words(ports) * sizeof(struct pf_layout_word);
 	return (size + 63) / 64 * 64;
+}
+
+#define PF_RING_MIN 1024u
+#define PF_RING_MAX 4096u
+
+// Returns the entries of the ring of a segment whose pools have `ports` ports together: a power of
+// two.
+static inline uint32_t pf_layout_ring_entries(uint32_t ports)
+{
+	uint32_t entries = PF_RING_MIN;
+	while (entries < ports && entries < PF_RING_MAX)
+		entries *= 2;
+	return entries;
+}
+
+// Returns the bytes of a ring of so many entries.
+static inline size_t pf_layout_ring_size(uint32_t entries)
+{
+	return sizeof(struct pf_layout_ring) + entries * sizeof(struct pf_layout_entry);
 }
 
 #endif

@@ -8,6 +8,7 @@
 
 #include <portfence/policy.h>
 #include <portfence/pool.h>
+#include <portfence/ring.h>
 
 #include <stdbool.h>
 
@@ -24,6 +25,7 @@ struct pf_segment {
 	uint64_t netns;                  // of the sockets it is about, see pf_segment_netns
 	uint32_t pools;
 	struct pf_pool pool[PF_POOLS_MAX];
+	struct pf_ring ring;
 };
 
 // Where a segment lives: <dir>/portfence.<digest>.<netns>.<uid>, or .g<gid> if the policy has a

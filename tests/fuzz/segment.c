@@ -308,6 +308,25 @@ static void step_look(struct pf_segment *segment, struct pf_pool *pool, uint32_t
 	pf_pool_counted(pool, PF_COUNT_REAPED);
 }
 
+// Adds a lease, which is found again, whatever was there; and reads all the others.
+static void step_ring(struct pf_segment *segment)
+{
+	struct pf_lease lease = {.port = 1, .how = PF_HOW_ANY, .protocol = IPPROTO_UDP}, found;
+	bool seen = false;
+	input_take(script, lease.command, sizeof lease.command - 1);
+	lease.time_ns = ++now << 32;
+	pf_ring_add(&segment->ring, &lease);
+	for (uint32_t i = 0; i < segment->ring.entries; i++) {
+		if (!pf_ring_read(&segment->ring, i, &found))
+			continue;
+		require(found.port && found.how && found.how < PF_HOW_END);
+		require(memchr(found.command, 0, sizeof found.command));
+		seen |= found.time_ns == lease.time_ns &&
+			!memcmp(found.command, lease.command, sizeof found.command);
+	}
+	require(seen == (segment->ring.entries > 0));
+}
+
 static void step(struct pf_segment *segment)
 {
 	uint8_t what = input_byte(script), which = input_byte(script);
@@ -340,6 +359,9 @@ static void step(struct pf_segment *segment)
 		break;
 	case 9:
 		now += (uint64_t)which * which * 16;
+		break;
+	case 11:
+		step_ring(segment);
 		break;
 	case 10:
 		step_look(segment, pool, stripe);
@@ -380,7 +402,10 @@ static void policy_check(const struct pf_policy *policy, size_t size)
 		whole += (PF_STRIPE_TCP + PF_STRIPES_TCP) *
 			pf_layout_stripe_size(pool->ranges.ports);
 	}
-	require(whole == size);
+	uint32_t ports = 0;
+	for (uint32_t i = 0; i < policy->count; i++)
+		ports += policy->pool[i].ranges.ports;
+	require(whole + pf_layout_ring_size(pf_layout_ring_entries(ports)) == size);
 }
 
 // Damages header and table, where it counts.
@@ -475,6 +500,7 @@ static size_t table_forge(struct pf_layout_header *header, struct pf_layout_pool
 {
 	static struct pf_policy policy;
 	size_t offset = sizeof *header + header->pools * sizeof *table;
+	uint32_t ports = 0;
 	memset(&policy, 0, sizeof policy);
 	policy.count = header->pools;
 	for (uint32_t i = 0; i < policy.count; i++) {
@@ -497,10 +523,11 @@ static size_t table_forge(struct pf_layout_header *header, struct pf_layout_pool
 		table[i].ranges = ranges->count;
 		table[i].hold_ms = pool->hold_ms;
 		offset += table[i].stripes * pf_layout_stripe_size(ranges->ports);
+		ports += ranges->ports;
 	}
 	pf_policy_digest(&policy);
 	header->digest = policy.digest;
-	return header->size = offset;
+	return header->size = offset + pf_layout_ring_size(pf_layout_ring_entries(ports));
 }
 
 static void fuzz_forged(uint8_t flags)

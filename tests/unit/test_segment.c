@@ -126,10 +126,12 @@ static void sizes_are_within_their_bounds(void **state)
 	assert_int_equal(pf_policy_from_ports("20000-20999", &policy, error), 0);
 	assert_int_equal(attach(&segment, reason), 0);
 	assert_true(segment.size <= 256 * 1024);
+	assert_int_equal(segment.ring.entries, 1024);
 	pf_segment_close(&segment);
 	assert_int_equal(pf_policy_from_ports("32768-60999", &policy, error), 0);
 	assert_int_equal(attach(&segment, reason), 0);
 	assert_true(segment.size <= 4 * 1024 * 1024);
+	assert_int_equal(segment.ring.entries, 4096);
 	pf_segment_close(&segment);
 }
 
@@ -273,7 +275,8 @@ static void without_any_memory_to_map_the_static_array_serves(void **state)
 		char reason[PF_SEGMENT_TEXT];
 		static bool seen[65536];
 		setrlimit(RLIMIT_AS, &limit);
-		if (attach(&segment, reason) >= 0 || !segment.alone || segment.size)
+		if (attach(&segment, reason) >= 0 || !segment.alone || segment.size ||
+			segment.ring.entries)
 			_exit(1);
 		for (uint32_t i = 0; i < 65535; i++) {
 			uint32_t start = i;
