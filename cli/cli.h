@@ -22,9 +22,9 @@ cli_main cli_check, cli_run, cli_status, cli_ls, cli_gc, cli_doctor, cli_version
 // Writes "portfence: " and the message to stderr. Returns EXIT_PORTFENCE.
 __attribute__((format(printf, 1, 2))) int cli_error(const char *format, ...);
 
-// Reads the options of a subcommand that takes none but --help and, if `all` is not NULL, --all; it
-// takes no arguments. Returns -1 to go on, or the exit status.
-int cli_options(int argc, char **argv, const char *usage, bool *all);
+// Reads the options of a subcommand that takes none but --help, and no argument, or, if `argument`
+// is not NULL, none or one. Returns -1 to go on, or the exit status.
+int cli_options(int argc, char **argv, const char *usage, const char **argument);
 
 // A table of text with aligned columns, its first row the heading.
 struct cli_table;
@@ -34,7 +34,35 @@ void cli_table_free(struct cli_table *table);
 // Adds a cell, to the right of the last or in a new row.
 __attribute__((format(printf, 2, 3))) void cli_table_add(
 	struct cli_table *table, const char *format, ...);
+
+// What a cell means, on a terminal that shows colours.
+enum cli_colour {
+	CLI_PLAIN,
+	CLI_GOOD,
+	CLI_WARN,
+	CLI_BAD,
+	CLI_FAINT,
+};
+
+// Colours the cell that was added last.
+void cli_table_paint(struct cli_table *table, enum cli_colour colour);
 void cli_table_print(const struct cli_table *table);
+
+// Prints as many columns, from the left, as fit into `width`; 0: all.
+void cli_table_print_within(const struct cli_table *table, size_t width);
+
+// Returns the columns of the terminal on standard output: COLUMNS, else what it says itself, else
+// 80.
+size_t cli_terminal_width(void);
+
+// Returns true if standard output is a terminal that is to show colours, whatever NO_COLOR says.
+bool cli_colour_on(void);
+
+// Keeps standard output plain, for --no-color.
+void cli_colour_off(void);
+
+// Returns what begins a colour, or, for CLI_PLAIN, ends it; "" where there are none.
+const char *cli_colour(enum cli_colour colour);
 
 // A segment of this user (of anybody, for root), of this network namespace.
 struct cli_segment {
@@ -86,6 +114,10 @@ void cli_processes_free(struct cli_processes *processes);
 // none that this user may look into.
 const char *cli_processes_find(
 	const struct cli_processes *processes, uint64_t inode, pid_t *ret_pid);
+
+// Returns 1 if the process has the library, 0 if it does not, or -1 if this user cannot look into
+// it. A process that disabled the fence, or is another policy's, has it as well.
+int cli_processes_fenced(struct cli_processes *processes, pid_t pid);
 
 // Returns true if the process has the file mapped, whatever name it has there: who made a segment
 // maps it under a temporary one. False, too, for a process that cannot be looked into.

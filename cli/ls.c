@@ -1,122 +1,275 @@
 // SPDX-License-Identifier: MIT
 // portfence ls: the leases, as the kernel shows them.
-#include "cli.h"
+#include "leases.h"
 
-#include <arpa/inet.h>
+#include <errno.h>
+#include <getopt.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-static const char usage[] = "Usage: portfence ls [--all]\n"
-			    "\n"
-			    "List the leases of this network namespace: sockets on ports of a pool "
-			    "that portfence gave.\n"
-			    "\n"
-			    "  -a, --all  also sockets on those ports that have no lease (POOL is "
-			    "'-'), and TIME-WAIT\n";
+static const char usage[] =
+	"Usage: portfence ls [OPTION]...\n"
+	"\n"
+	"List the leases of this network namespace: sockets on ports of a pool that portfence "
+	"gave.\n"
+	"\n"
+	"  -a, --all         also what has such a port and no lease; KIND is then 'lease',\n"
+	"                    'foreign' (a program outside the fence) or '-' (TIME-WAIT and\n"
+	"                    the like)\n"
+	"  -n, --no-header   no first line\n"
+	"      --sort KEY    port (default), peer, pid, command, state or pool; -KEY: downwards\n"
+	"      --pool POOL   only that pool's: its name, or its ports as status shows them\n"
+	"      --port PORTS  only these local ports: 20000-20099,20200\n"
+	"      --pid PID     only this process's\n"
+	"      --to PEER     only to ADDRESS[/BITS][:PORT] or :PORT\n"
+	"      --no-color    no colours on a terminal\n"
+	"  -h, --help        show this\n";
 
 struct listing {
-	struct cli_table *table;
-	const struct cli_processes *processes;
-	const struct pf_segment *segment;
-	bool all;
+	bool all, no_header;
+	struct cli_filter filter;
+	struct cli_processes *processes;
+	struct cli_leases leases;
 };
 
-// Returns the name of a state, as ss(8) has it.
-static const char *state_name(const struct pf_socket *socket)
+// --- order ---------------------------------------------------------------------------------------
+
+static int number_compare(long long a, long long b)
 {
-	static const char *const names[] = {"?", "ESTAB", "SYN-SENT", "SYN-RECV", "FIN-WAIT-1",
-		"FIN-WAIT-2", "TIME-WAIT", "UNCONN", "CLOSE-WAIT", "LAST-ACK", "LISTEN", "CLOSING",
-		"SYN-RECV"};
-	return socket->state < sizeof names / sizeof *names ? names[socket->state] : "?";
+	return (a > b) - (a < b);
 }
 
-static void endpoint_add(struct cli_table *table, const struct pf_endpoint *endpoint)
+static int port_compare(const struct cli_lease *a, const struct cli_lease *b)
 {
-	char text[INET6_ADDRSTRLEN];
-	if (endpoint->port == 0) {
-		cli_table_add(table, "*");
-		return;
-	}
-	if (pf_endpoint_is_ipv4(endpoint)) {
-		inet_ntop(AF_INET, endpoint->address + 12, text, sizeof text);
-		cli_table_add(table, "%s:%u", text, endpoint->port);
-		return;
-	}
-	inet_ntop(AF_INET6, endpoint->address, text, sizeof text);
-	cli_table_add(table, "[%s]:%u", text, endpoint->port);
+	return number_compare(a->socket.local.port, b->socket.local.port);
 }
 
-// Returns the name of the pool that leased this port to this destination or for all, or NULL.
-static const char *lease_of(const struct pf_segment *segment, const struct pf_socket *socket)
+static int peer_compare(const struct cli_lease *a, const struct cli_lease *b)
 {
-	for (uint32_t i = 0; i < segment->pools; i++) {
-		const struct pf_pool *pool = &segment->pool[i];
-		uint32_t stripe = socket->protocol == IPPROTO_UDP ? PF_STRIPE_UDP : PF_STRIPE_WHOLE;
-		if (pf_pool_is_used(pool, stripe, socket->local.port))
-			return pool->name;
-		if (socket->protocol == IPPROTO_TCP && socket->peer.port &&
-			pf_pool_is_used(pool, pf_pool_stripe(pool, pf_endpoint_hash(&socket->peer)),
-				socket->local.port))
-			return pool->name;
-	}
-	return NULL;
+	int order = memcmp(
+		a->socket.peer.address, b->socket.peer.address, sizeof a->socket.peer.address);
+	return order ? order : number_compare(a->socket.peer.port, b->socket.peer.port);
 }
 
-static int socket_show(const struct pf_socket *socket, void *arg)
+static int pid_compare(const struct cli_lease *a, const struct cli_lease *b)
 {
-	const struct listing *listing = arg;
-	pid_t pid = 0;
-	const char *pool = lease_of(listing->segment, socket);
-	bool waits = socket->protocol == IPPROTO_TCP && socket->state == TCP_TIME_WAIT;
-	if ((!pool || waits) && !listing->all)
-		return 0;
-	const char *command = cli_processes_find(listing->processes, socket->inode, &pid);
-	cli_table_add(listing->table, "%s", socket->protocol == IPPROTO_UDP ? "udp" : "tcp");
-	endpoint_add(listing->table, &socket->local);
-	endpoint_add(listing->table, &socket->peer);
-	cli_table_add(listing->table, "%s", state_name(socket));
-	if (command)
-		cli_table_add(listing->table, "%d", (int)pid);
+	return number_compare(a->pid, b->pid);
+}
+
+static int command_compare(const struct cli_lease *a, const struct cli_lease *b)
+{
+	return strcmp(a->command ? a->command : "", b->command ? b->command : "");
+}
+
+static int state_compare(const struct cli_lease *a, const struct cli_lease *b)
+{
+	return strcmp(cli_state(&a->socket), cli_state(&b->socket));
+}
+
+static int pool_compare(const struct cli_lease *a, const struct cli_lease *b)
+{
+	return strcmp(a->name, b->name);
+}
+
+typedef int lease_compare(const struct cli_lease *a, const struct cli_lease *b);
+
+static const struct {
+	const char *name;
+	lease_compare *compare;
+} keys[] = {
+	{"port", port_compare},
+	{"peer", peer_compare},
+	{"pid", pid_compare},
+	{"command", command_compare},
+	{"state", state_compare},
+	{"pool", pool_compare},
+};
+
+// What --sort said. What is equal is in the order of ports, then peers.
+static struct {
+	lease_compare *compare;
+	int sign;
+} order = {port_compare, 1};
+
+static int compare(const void *a, const void *b)
+{
+	int result = order.sign * order.compare(a, b);
+	if (!result)
+		result = port_compare(a, b);
+	if (!result)
+		result = peer_compare(a, b);
+	return result;
+}
+
+static int order_read(const char *key)
+{
+	const char *name = key + (*key == '-');
+	for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+		if (!strcmp(keys[i].name, name)) {
+			order.compare = keys[i].compare;
+			order.sign = *key == '-' ? -1 : 1;
+			return 0;
+		}
+	return cli_error(
+		"ls: '%s' is no key; expected port, peer, pid, command, state or pool", key);
+}
+
+// --- the list ------------------------------------------------------------------------------------
+
+static void segment_read(struct cli_segment *segment, void *arg)
+{
+	struct listing *listing = arg;
+	struct cli_leases *leases = &listing->leases;
+	size_t kept = leases->count;
+	cli_leases_add(leases, segment, listing->processes);
+	for (size_t i = kept; i < leases->count; i++) {
+		const struct cli_lease *lease = &leases->lease[i];
+		if ((listing->all || lease->kind == CLI_LEASE) &&
+			cli_filter_passes(
+				&listing->filter, &segment->segment.pool[lease->pool], lease))
+			leases->lease[kept++] = *lease;
+	}
+	leases->count = kept;
+}
+
+static enum cli_colour state_colour(const struct cli_lease *lease)
+{
+	if (lease->kind == CLI_ENDING)
+		return CLI_FAINT;
+	if (lease->socket.protocol == IPPROTO_TCP && lease->socket.state == TCP_ESTABLISHED)
+		return CLI_GOOD;
+	return lease->socket.state == TCP_LISTEN || lease->socket.state == TCP_CLOSE ? CLI_PLAIN
+										     : CLI_WARN;
+}
+
+static void lease_show(struct cli_table *table, const struct cli_lease *lease, bool all)
+{
+	static const char *const kinds[] = {"lease", "foreign", "-"};
+	static const enum cli_colour colours[] = {CLI_PLAIN, CLI_BAD, CLI_FAINT};
+	char local[CLI_ENDPOINT], peer[CLI_ENDPOINT];
+	cli_endpoint(&lease->socket.local, local);
+	cli_endpoint(&lease->socket.peer, peer);
+	cli_table_add(table, "%s", lease->socket.protocol == IPPROTO_UDP ? "udp" : "tcp");
+	cli_table_add(table, "%s", local);
+	cli_table_add(table, "%s", peer);
+	cli_table_add(table, "%s", cli_state(&lease->socket));
+	cli_table_paint(table, state_colour(lease));
+	if (lease->command)
+		cli_table_add(table, "%d", (int)lease->pid);
 	else
-		cli_table_add(listing->table, "-");
-	cli_table_add(listing->table, "%s", command ? command : "-");
-	cli_table_add(listing->table, "%s", pool ? pool : "-");
+		cli_table_add(table, "-");
+	cli_table_add(table, "%s", lease->command ? lease->command : "-");
+	cli_table_add(table, "%s", lease->name);
+	if (!all)
+		return;
+	cli_table_add(table, "%s", kinds[lease->kind]);
+	cli_table_paint(table, colours[lease->kind]);
+}
+
+static int list(struct listing *listing)
+{
+	static const char *const heading[] = {
+		"PROTO", "LOCAL", "PEER", "STATE", "PID", "COMMAND", "POOL", "KIND"};
+	size_t columns = sizeof heading / sizeof *heading - (listing->all ? 0 : 1);
+	CLI_TABLE table = cli_table_new(columns);
+	for (size_t i = 0; i < columns && !listing->no_header; i++)
+		cli_table_add(table, "%s", heading[i]);
+	if (cli_segments(segment_read, listing))
+		return EXIT_PORTFENCE;
+	qsort(listing->leases.lease, listing->leases.count, sizeof *listing->leases.lease, compare);
+	for (size_t i = 0; i < listing->leases.count; i++)
+		lease_show(table, &listing->leases.lease[i], listing->all);
+	cli_table_print(table);
 	return 0;
 }
 
-static void segment_show(struct cli_segment *segment, void *arg)
+// --- options -------------------------------------------------------------------------------------
+
+enum { OPTION_SORT = 256, OPTION_POOL, OPTION_PORT, OPTION_PID, OPTION_TO };
+
+static const struct option options[] = {
+	{"all", no_argument, NULL, 'a'},
+	{"no-header", no_argument, NULL, 'n'},
+	{"sort", required_argument, NULL, OPTION_SORT},
+	{"pool", required_argument, NULL, OPTION_POOL},
+	{"port", required_argument, NULL, OPTION_PORT},
+	{"pid", required_argument, NULL, OPTION_PID},
+	{"to", required_argument, NULL, OPTION_TO},
+	{"help", no_argument, NULL, 'h'},
+	{0},
+};
+
+static int ports_read(struct cli_filter *filter, const char *text)
 {
-	struct listing *listing = arg;
-	struct pf_range ranges[PF_RANGES_MAX];
-	size_t count = pf_segment_ranges(&segment->segment, ranges);
-	listing->segment = &segment->segment;
-	const uint8_t protocols[] = {IPPROTO_TCP, IPPROTO_UDP};
-	for (size_t i = 0; i < sizeof protocols; i++) {
-		int result = pf_diag_each(protocols[i], ranges, count, socket_show, listing);
-		if (result < 0)
-			cli_error("cannot list %s sockets: %s",
-				protocols[i] == IPPROTO_UDP ? "UDP" : "TCP", strerror(-result));
+	char error[PF_ERROR_TEXT];
+	return pf_ranges_parse(text, &filter->ports, error) < 0 ? cli_error("ls: --port %s", error)
+								: 0;
+}
+
+static int pid_read(struct cli_filter *filter, const char *text)
+{
+	char *end;
+	long pid = strtol(text, &end, 10);
+	if (*end || end == text || pid <= 0 || pid > INT32_MAX)
+		return cli_error("ls: '%s' is no process ID", text);
+	filter->pid = (pid_t)pid;
+	return 0;
+}
+
+static int to_read(struct cli_filter *filter, const char *text)
+{
+	return cli_filter_to(filter, text) < 0
+		? cli_error("ls: '%s' is no peer; expected ADDRESS[/BITS][:PORT] or :PORT", text)
+		: 0;
+}
+
+// Takes one option that has a value, or is one too many. Returns 0 or EXIT_PORTFENCE.
+static int option_take(struct listing *listing, int option, char **argv)
+{
+	switch (option) {
+	case OPTION_SORT:
+		return order_read(optarg);
+	case OPTION_POOL:
+		listing->filter.pool = optarg;
+		return 0;
+	case OPTION_PORT:
+		return ports_read(&listing->filter, optarg);
+	case OPTION_PID:
+		return pid_read(&listing->filter, optarg);
+	case OPTION_TO:
+		return to_read(&listing->filter, optarg);
+	case ':':
+		return cli_error("ls: '%s' wants a value", argv[optind - 1]);
+	default:
+		return cli_error("ls: no option '%s'; see portfence ls --help", argv[optind - 1]);
 	}
 }
 
 int cli_ls(int argc, char **argv)
 {
-	static const char *const heading[] = {
-		"PROTO", "LOCAL", "PEER", "STATE", "PID", "COMMAND", "POOL"};
 	struct listing listing = {.all = false};
-	int result = cli_options(argc, argv, usage, &listing.all);
-	if (result >= 0)
+	int option, result = 0;
+	opterr = 0;
+	while (!result && (option = getopt_long(argc, argv, ":anh", options, NULL)) != -1) {
+		if (option == 'h')
+			return fputs(usage, stdout) < 0 ? EXIT_PORTFENCE : 0;
+		if (option == 'a')
+			listing.all = true;
+		else if (option == 'n')
+			listing.no_header = true;
+		else
+			result = option_take(&listing, option, argv);
+	}
+	if (!result && optind < argc)
+		result = cli_error("ls: '%s' is one argument too many", argv[optind]);
+	if (result)
 		return result;
 	CLI_PROCESSES processes = cli_processes_new();
-	CLI_TABLE table = cli_table_new(sizeof heading / sizeof *heading);
-	for (size_t i = 0; i < sizeof heading / sizeof *heading; i++)
-		cli_table_add(table, "%s", heading[i]);
 	listing.processes = processes;
-	listing.table = table;
-	if (cli_segments(segment_show, &listing))
-		return EXIT_PORTFENCE;
-	cli_table_print(table);
-	return 0;
+	result = list(&listing);
+	cli_leases_free(&listing.leases);
+	return result;
 }

@@ -54,6 +54,7 @@ static void usage(FILE *stream)
 		stream);
 	for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
 		fprintf(stream, "  %-8s %s\n", commands[i].name, commands[i].help);
+	fputs("\nWith --no-color, before or behind COMMAND, a terminal gets no colours.\n", stream);
 	fputs("\n'portfence COMMAND --help' tells more; so does portfence(1).\n", stream);
 }
 
@@ -65,8 +66,30 @@ static int flush(int result)
 	return result ? result : cli_error("standard output: %s", strerror(errno));
 }
 
+// Takes --no-color out of argv[from] and what follows, up to "--"; of `run`, which has a program's
+// options behind its own, only out of what directly follows. Returns how many arguments are left.
+static int no_color_take(int argc, char **argv, int from, bool directly)
+{
+	int kept = from, at = from;
+	for (; at < argc && strcmp(argv[at], "--") != 0; at++) {
+		if (!strcmp(argv[at], "--no-color"))
+			cli_colour_off();
+		else if (directly)
+			break;
+		else
+			argv[kept++] = argv[at];
+	}
+	while (at < argc)
+		argv[kept++] = argv[at++];
+	argv[kept] = NULL;
+	return kept;
+}
+
 int main(int argc, char **argv)
 {
+	argc = no_color_take(argc, argv, 1, true);
+	if (argc > 1 && argv[1][0] != '-')
+		argc = no_color_take(argc, argv, 2, !strcmp(argv[1], "run"));
 	if (argc < 2) {
 		usage(stderr);
 		return EXIT_PORTFENCE;

@@ -23,8 +23,16 @@ struct owner {
 	UT_hash_handle hh;
 };
 
+// Whether a process has the library, once that was asked.
+struct member {
+	pid_t pid;
+	int fenced;
+	UT_hash_handle hh;
+};
+
 struct cli_processes {
 	struct owner *owners;
+	struct member *members;
 };
 
 // Reads the name of a process, "?" if it has just ended; odd characters become '?'.
@@ -101,6 +109,13 @@ void cli_processes_free(struct cli_processes *processes)
 		free(owner);
 		owner = next;
 	}
+	struct member *member = processes->members;
+	HASH_CLEAR(hh, processes->members);
+	while (member) {
+		struct member *next = member->hh.next;
+		free(member);
+		member = next;
+	}
 	free(processes);
 }
 
@@ -113,6 +128,39 @@ const char *cli_processes_find(
 		return NULL;
 	*ret_pid = owner->pid;
 	return owner->command;
+}
+
+// Returns 1 if the process has the library mapped, by whatever path, 0 if not, or -1 if it cannot
+// be looked into.
+static int library_find(pid_t pid)
+{
+	char path[64], *line = NULL;
+	size_t size = 0;
+	int lines = 0, found = 0;
+	snprintf(path, sizeof path, "/proc/%d/maps", (int)pid);
+	FILE *file = fopen(path, "re");
+	if (!file)
+		return -1;
+	for (; !found && getline(&line, &size, file) > 0; lines++)
+		found = strstr(line, "/libportfence.so") != NULL;
+	free(line);
+	fclose(file);
+	return lines ? found : -1; // a zombie maps nothing
+}
+
+int cli_processes_fenced(struct cli_processes *processes, pid_t pid)
+{
+	struct member *member;
+	HASH_FIND(hh, processes->members, &pid, sizeof pid, member);
+	if (member)
+		return member->fenced;
+	member = calloc(1, sizeof *member);
+	if (!member)
+		exit(cli_error("out of memory"));
+	member->pid = pid;
+	member->fenced = library_find(pid);
+	HASH_ADD(hh, processes->members, pid, sizeof member->pid, member);
+	return member->fenced;
 }
 
 bool cli_process_maps(pid_t pid, const struct stat *status)

@@ -1,65 +1,215 @@
 // SPDX-License-Identifier: MIT
 // portfence status: the pools.
-#include "cli.h"
+#include "leases.h"
 
 #include <portfence/reap.h>
 
+#include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char usage[] =
-	"Usage: portfence status\n"
+	"Usage: portfence status [--no-color] [POOL]\n"
 	"\n"
-	"Show the pools of this network namespace, after giving back what no socket uses.\n"
+	"Show the pools of this network namespace, after giving back what no socket uses. POOL, a\n"
+	"name or ports as they are shown, is shown in detail, one thing a line. On a terminal,\n"
+	"columns that do not fit are left out.\n"
 	"\n"
 	"  SIZE       ports in the pool\n"
 	"  CLAIM      how ports are fixed on outgoing TCP sockets: late (at connect) or bind\n"
 	"  LEASED     ports in use; TCP can use a port once per destination, so it may pass SIZE\n"
 	"  HOLDING    ports released lately, used last\n"
-	"  FREE       ports neither in use nor holding\n"
-	"  REFUSED    claims that the kernel refused: somebody else had the port\n"
+	"  FREE       ports that are neither in use nor holding\n"
+	"  FOREIGN    ports that programs outside the fence have\n"
 	"  EXHAUSTED  calls that failed for want of a port\n"
+	"  REFUSED    claims that the kernel refused, so that another port was tried\n"
+	"  FALLBACK   calls that got a port of the kernel's choice, for want of another\n"
+	"  QUOTA      calls that failed because their process has all it may have\n"
 	"  REAPED     ports given back because no socket used them any more\n";
+
+// What there is to show of one pool.
+struct view {
+	const struct cli_segment *segment;
+	const struct pf_pool *pool;
+	struct cli_usage usage;
+	uint32_t sockets;   // that have a lease
+	uint32_t intruders; // sockets outside the fence
+};
+
+struct report {
+	const char *pool; // NULL: all, in a table
+	bool found;
+	size_t width; // of the terminal; 0: there is none
+	struct cli_processes *processes;
+	struct cli_table *table;
+};
+
+static unsigned long long counted(const struct view *view, enum pf_counter counter)
+{
+	return pf_pool_counted(view->pool, counter);
+}
+
+// Adds a number that is better 0.
+static void trouble_add(struct cli_table *table, unsigned long long count, enum cli_colour colour)
+{
+	cli_table_add(table, "%llu", count);
+	if (count)
+		cli_table_paint(table, colour);
+}
+
+// Adds the ranges; if there are many, for a terminal only the first.
+static void ranges_add(const struct report *report, const struct pf_ranges *ranges)
+{
+	char text[PF_RANGES_TEXT];
+	pf_ranges_format(ranges, text);
+	char *comma = strchr(text, ',');
+	if (report->width && comma && strlen(text) > 24)
+		cli_table_add(report->table, "%.*s,...", (int)(comma - text), text);
+	else
+		cli_table_add(report->table, "%s", text);
+}
+
+static const char *claim_name(const struct pf_pool *pool)
+{
+	return pf_pool_claim(pool) == PF_CLAIM_LATE ? "late" : "bind";
+}
+
+static void row_add(const struct report *report, const struct view *view)
+{
+	struct cli_table *table = report->table;
+	cli_table_add(table, "%s", view->pool->name);
+	ranges_add(report, &view->pool->ranges);
+	cli_table_add(table, "%u", view->pool->ranges.ports);
+	cli_table_add(table, "%s", claim_name(view->pool));
+	cli_table_add(table, "%u", view->usage.leased);
+	cli_table_add(table, "%u", view->usage.holding);
+	cli_table_add(table, "%u", view->usage.free);
+	if (!view->usage.free)
+		cli_table_paint(table, CLI_WARN);
+	trouble_add(table, view->usage.foreign, CLI_WARN);
+	trouble_add(table, counted(view, PF_COUNT_EXHAUSTED), CLI_BAD);
+	cli_table_add(table, "%llu", counted(view, PF_COUNT_REFUSED));
+	trouble_add(table, counted(view, PF_COUNT_FALLBACK), CLI_WARN);
+	trouble_add(table, counted(view, PF_COUNT_QUOTA), CLI_WARN);
+	cli_table_add(table, "%llu", counted(view, PF_COUNT_REAPED));
+}
+
+// Adds one thing of a pool, a row of its own.
+__attribute__((format(printf, 3, 4))) static void item_add(
+	struct cli_table *table, const char *name, const char *format, ...)
+{
+	char value[PF_SEGMENT_PATH + PF_RANGES_TEXT];
+	va_list arguments;
+	va_start(arguments, format);
+	vsnprintf(value, sizeof value, format, arguments);
+	va_end(arguments);
+	cli_table_add(table, "%s", name);
+	cli_table_add(table, "%s", value);
+}
+
+static void counters_add(struct cli_table *table, const struct view *view)
+{
+	static const struct {
+		const char *name;
+		enum pf_counter counter;
+		enum cli_colour colour;
+	} counters[] = {
+		{"exhausted", PF_COUNT_EXHAUSTED, CLI_BAD},
+		{"refused", PF_COUNT_REFUSED, CLI_PLAIN},
+		{"searched", PF_COUNT_SEARCHED, CLI_PLAIN},
+		{"strayed", PF_COUNT_STRAYED, CLI_WARN},
+		{"fallback", PF_COUNT_FALLBACK, CLI_WARN},
+		{"quota", PF_COUNT_QUOTA, CLI_WARN},
+		{"reaped", PF_COUNT_REAPED, CLI_PLAIN},
+	};
+	for (size_t i = 0; i < sizeof counters / sizeof *counters; i++) {
+		cli_table_add(table, "%s", counters[i].name);
+		trouble_add(table, counted(view, counters[i].counter), counters[i].colour);
+	}
+}
+
+static void detail_show(const struct view *view)
+{
+	char ranges[PF_RANGES_TEXT];
+	const struct pf_pool *pool = view->pool;
+	const struct cli_usage *now = &view->usage;
+	CLI_TABLE table = cli_table_new(2);
+	pf_ranges_format(&pool->ranges, ranges);
+	item_add(table, "pool", "%s", pool->name);
+	item_add(table, "ports", "%s", ranges);
+	item_add(table, "size", "%u", pool->ranges.ports);
+	item_add(table, "sharing", "%s", pool->exclusive ? "none" : "destination");
+	item_add(table, "claim", "%s", claim_name(pool));
+	item_add(table, "hold", "%g s", pool->hold_ms / 1000.0);
+	item_add(table, "leased", "%u", now->leased);
+	item_add(table, "busy", "%u", now->busy);
+	item_add(table, "holding", "%u", now->holding);
+	item_add(table, "free", "%u", now->free);
+	item_add(table, "foreign", "%u", now->foreign);
+	item_add(table, "sockets", "%u", view->sockets);
+	item_add(table, "intruders", "%u", view->intruders);
+	counters_add(table, view);
+	item_add(table, "segment", "%s", view->segment->path);
+	cli_table_print(table);
+}
+
+static void pool_show(struct report *report, const struct cli_segment *segment, uint32_t i,
+	const struct cli_leases *leases)
+{
+	struct view view = {.segment = segment, .pool = &segment->segment.pool[i]};
+	struct cli_port *ports = cli_ports_read(segment, i, leases);
+	view.usage = cli_usage(ports, view.pool->ranges.ports);
+	free(ports);
+	for (size_t l = 0; l < leases->count; l++) {
+		const struct cli_lease *lease = &leases->lease[l];
+		view.sockets += lease->pool == i && lease->kind == CLI_LEASE;
+		view.intruders += lease->pool == i && lease->kind == CLI_FOREIGN;
+	}
+	if (!report->pool) {
+		row_add(report, &view);
+		return;
+	}
+	if (report->found)
+		putchar('\n');
+	report->found = true;
+	detail_show(&view);
+}
 
 static void segment_show(struct cli_segment *segment, void *arg)
 {
-	struct cli_table *table = arg;
+	struct report *report = arg;
 	uint32_t reaped;
+	CLI_LEASES leases = {0};
 	int result = pf_reap(&segment->segment, &reaped);
 	if (result < 0)
 		cli_error("%s: cannot reap: %s", segment->path, strerror(-result));
-	for (uint32_t i = 0; i < segment->segment.pools; i++) {
-		const struct pf_pool *pool = &segment->segment.pool[i];
-		struct pf_pool_usage usage_now = pf_pool_usage(pool);
-		char ranges[PF_RANGES_TEXT];
-		pf_ranges_format(&pool->ranges, ranges);
-		cli_table_add(table, "%s", pool->name);
-		cli_table_add(table, "%s", ranges);
-		cli_table_add(table, "%u", pool->ranges.ports);
-		cli_table_add(table, "%s", pf_pool_claim(pool) == PF_CLAIM_LATE ? "late" : "bind");
-		cli_table_add(table, "%u", usage_now.used);
-		cli_table_add(table, "%u", usage_now.holding);
-		cli_table_add(table, "%u", usage_now.free);
-		const enum pf_counter counters[] = {
-			PF_COUNT_REFUSED, PF_COUNT_EXHAUSTED, PF_COUNT_REAPED};
-		for (size_t c = 0; c < sizeof counters / sizeof *counters; c++)
-			cli_table_add(table, "%llu",
-				(unsigned long long)pf_pool_counted(pool, counters[c]));
-	}
+	cli_leases_add(&leases, segment, report->processes);
+	for (uint32_t i = 0; i < segment->segment.pools; i++)
+		if (!report->pool || cli_pool_is(&segment->segment.pool[i], report->pool))
+			pool_show(report, segment, i, &leases);
 }
 
 int cli_status(int argc, char **argv)
 {
 	static const char *const heading[] = {"POOL", "PORTS", "SIZE", "CLAIM", "LEASED", "HOLDING",
-		"FREE", "REFUSED", "EXHAUSTED", "REAPED"};
-	int result = cli_options(argc, argv, usage, NULL);
+		"FREE", "FOREIGN", "EXHAUSTED", "REFUSED", "FALLBACK", "QUOTA", "REAPED"};
+	struct report report = {.width = isatty(STDOUT_FILENO) ? cli_terminal_width() : 0};
+	int result = cli_options(argc, argv, usage, &report.pool);
 	if (result >= 0)
 		return result;
+	CLI_PROCESSES processes = cli_processes_new();
 	CLI_TABLE table = cli_table_new(sizeof heading / sizeof *heading);
 	for (size_t i = 0; i < sizeof heading / sizeof *heading; i++)
 		cli_table_add(table, "%s", heading[i]);
-	if (cli_segments(segment_show, table))
+	report.processes = processes;
+	report.table = table;
+	if (cli_segments(segment_show, &report))
 		return EXIT_PORTFENCE;
-	cli_table_print(table);
+	if (!report.pool)
+		cli_table_print_within(table, report.width);
+	else if (!report.found)
+		return cli_error("status: no pool '%s' here", report.pool);
 	return 0;
 }

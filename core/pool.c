@@ -367,3 +367,19 @@ struct pf_pool_usage pf_pool_usage(const struct pf_pool *pool)
 	}
 	return usage;
 }
+
+struct pf_pool_ports pf_pool_ports(const struct pf_pool *pool, uint32_t word)
+{
+	struct pf_pool_ports ports = {.holding = 0};
+	uint64_t mask = pf_pool_mask(pool, word), used = 0;
+	for (uint32_t stripe = 0; stripe < pool->stripes; stripe++) {
+		struct view one = {0, 0, 0};
+		view_add(&one, pf_pool_word(pool, stripe, word));
+		used |= one.used;
+		ports.holding |= one.current | one.previous;
+		for (uint64_t bits = one.used & mask; bits; bits &= bits - 1)
+			ports.used[__builtin_ctzll(bits)]++;
+	}
+	ports.holding &= mask & ~used;
+	return ports;
+}

@@ -232,7 +232,7 @@ seven" ]
 	[ -z "$stderr" ]
 	[ "${#lines[@]}" -eq 2 ]
 	[ "$(tr -s ' ' <<<"${lines[0]}")" = \
-		'POOL PORTS SIZE CLAIM LEASED HOLDING FREE REFUSED EXHAUSTED REAPED' ]
+		'POOL PORTS SIZE CLAIM LEASED HOLDING FREE FOREIGN EXHAUSTED REFUSED FALLBACK QUOTA REAPED' ]
 	[ "$(status_of PORTS)" = 20000-20009 ]
 	[ "$(status_of SIZE)" = 10 ]
 	[ "$(status_of CLAIM)" = bind ]

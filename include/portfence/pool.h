@@ -77,6 +77,15 @@ struct pf_pool_usage {
 // Returns the usage of the whole pool at this moment.
 struct pf_pool_usage pf_pool_usage(const struct pf_pool *pool);
 
+// What all stripes together hold of the 64 ports of a word.
+struct pf_pool_ports {
+	uint16_t used[64]; // stripes that use the port
+	uint64_t holding;  // ports that hold in some stripe and are used in none
+};
+
+// Returns the ports of word `word` < pool->words at this moment; those beyond its mask are 0.
+struct pf_pool_ports pf_pool_ports(const struct pf_pool *pool, uint32_t word);
+
 // Returns one word of one stripe; `word` < pool->words, `stripe` < pool->stripes.
 struct pf_layout_word *pf_pool_word(const struct pf_pool *pool, uint32_t stripe, uint32_t word);
 

@@ -56,6 +56,33 @@ static uint16_t take(struct fixture *fixture, uint32_t stripe)
 	return take_at(fixture, stripe, 10 * HOLD_MS);
 }
 
+static void ports_are_counted_over_the_stripes(void **state)
+{
+	struct fixture *fixture = fixture_new("100-199");
+	struct pf_pool *pool = &fixture->pool;
+	(void)state;
+	assert_true(pf_pool_mark(pool, PF_STRIPE_TCP, 170));
+	assert_true(pf_pool_mark(pool, PF_STRIPE_TCP + 1, 170));
+	assert_true(pf_pool_mark(pool, PF_STRIPE_UDP, 170));
+	assert_true(pf_pool_mark(pool, PF_STRIPE_WHOLE, 199));
+	assert_true(pf_pool_mark(pool, PF_STRIPE_TCP, 171));
+	pf_pool_give(pool, PF_STRIPE_TCP + 2, 170);
+	pf_pool_give(pool, PF_STRIPE_TCP, 171);
+	for (uint32_t w = 0; w < pool->words; w++)
+		for (uint32_t bit = 0; bit < 64; bit++) {
+			struct pf_pool_ports ports = pf_pool_ports(pool, w);
+			uint32_t port = 100 + 64 * w + bit;
+			assert_int_equal(ports.used[bit], port == 170 ? 3 : port == 199);
+			assert_int_equal(ports.holding >> bit & 1, port == 171);
+		}
+	// What is beyond the last port is no port, whatever is there.
+	memset(pool->stripe, 0xff, fixture->size);
+	assert_int_equal(pf_pool_ports(pool, 1).used[35], STRIPES);
+	assert_int_equal(pf_pool_ports(pool, 1).used[36], 0);
+	memset(pool->stripe, 0, fixture->size);
+	fixture_free(fixture);
+}
+
 static void every_port_is_taken_once(void **state)
 {
 	const char *const sets[] = {
@@ -357,6 +384,7 @@ static void threads_never_own_one_port_together(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(ports_are_counted_over_the_stripes),
 		cmocka_unit_test(every_port_is_taken_once),
 		cmocka_unit_test(destinations_share_ports_and_whole_ports_do_not),
 		cmocka_unit_test(churn_leaves_whole_ports_to_take),
