@@ -140,7 +140,8 @@ static void detail_show(const struct view *view)
 	item_add(table, "pool", "%s", pool->name);
 	item_add(table, "ports", "%s", ranges);
 	item_add(table, "size", "%u", pool->ranges.ports);
-	item_add(table, "sharing", "%s", pool->exclusive ? "none" : "destination");
+	item_add(table, "sharing", "%s",
+		(pool->flags & PF_POLICY_EXCLUSIVE) ? "none" : "destination");
 	item_add(table, "claim", "%s", claim_name(pool));
 	item_add(table, "hold", "%g s", pool->hold_ms / 1000.0);
 	item_add(table, "leased", "%u", now->leased);

@@ -904,15 +904,19 @@ static int bind_to_any(int fd, struct pf_fd state, uint64_t ticket, const struct
 	uint64_t began = seeker.now;
 	seeker.how = PF_HOW_ANY;
 	memcpy(&local, address, length);
-	if (!seeker.pool) {
+	int result = 0;
+	if (!seeker.pool)
 		leave_to_kernel(&seeker);
-		return pf_real_bind(fd, address, length);
-	}
-	int result;
-	do
-		result = claim_or_give_up(&seeker, &local, length, EADDRINUSE);
-	while (seeker_waits(&seeker, began));
-	return seeker_falls_back(&seeker) ? pf_real_bind(fd, address, length) : result;
+	else
+		do
+			result = claim_or_give_up(&seeker, &local, length, EADDRINUSE);
+		while (seeker_waits(&seeker, began));
+	if (seeker.pool && !seeker_falls_back(&seeker))
+		return result;
+	result = pf_real_bind(fd, address, length);
+	if (result == 0)
+		state_record(fd, ticket, state, PF_FD_BOUND);
+	return result;
 }
 
 // bind to a port of the program's choice. If it is the pool's and nobody has it, it is a lease, so
