@@ -46,14 +46,14 @@ preloads = $(patsubst tests/%.c,$(B)/%.so,$(wildcard tests/preload/*.c))
 benches = $(patsubst %.c,$(B)/%,$(wildcard bench/*.c))
 fuzzers = $(patsubst tests/%.c,$(B)/%,$(wildcard tests/fuzz/*.c))
 stresses = $(B)/stress/driver $(B)/stress/worker $(B)/stress/fill
-sources = $(wildcard include/portfence/*.h core/*.[ch] shim/*.[ch] cli/*.[ch] \
+sources = $(wildcard include/portfence/*.h core/*.[ch] shim/*.[ch] cli/*.[ch] cli/*/*.c \
 	tests/*.c tests/*/*.[ch] bench/*.[ch])
 
 # As many jobs as processors where a verb builds, unless -j was given.
 jobs = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 submake = @+$(MAKE) -s --no-print-directory $(jobs)
 
-all: $(B)/libportfence.so $(B)/portfence $(if $(M32),$(B)/32/libportfence.so) ## build the library and the command (the default)
+all: $(B)/libportfence.so $(B)/portfence $(B)/portfence-prometheus $(if $(M32),$(B)/32/libportfence.so) ## build the library and the command (the default)
 
 demo: ## show it at work: nginx, curl and Python on loopback
 	@tests/setup.sh demo
@@ -126,6 +126,7 @@ stress: ## kill processes in the fence at random (TIME=SECONDS SEED=N ROUND=N)
 
 install: all ## install below $(DESTDIR)$(PREFIX)
 	install -D -m 755 $(B)/portfence $(DESTDIR)$(bindir)/portfence
+	install -D -m 755 $(B)/portfence-prometheus $(DESTDIR)$(libdir)/portfence/portfence-prometheus
 	install -D -m 644 $(B)/libportfence.so $(DESTDIR)$(libdir)/portfence/libportfence.so
 	$(if $(M32),install -D -m 644 $(B)/32/libportfence.so $(DESTDIR)$(libdir)/portfence/32/libportfence.so)
 	$(if $(M32),$(call classes,$(DESTDIR)$(libdir)/portfence))
@@ -174,7 +175,11 @@ $(B)/32/libportfence.so: always
 	@$(call classes,$(B))
 
 $(B)/portfence: $(core) $(cli)
-	$(CC) $(CFLAGS) $(sanitize) -pie $(hardened) -o $@ $^ -linih $(LDFLAGS)
+	$(CC) $(CFLAGS) $(sanitize) -pie $(hardened) -o $@ $^ -l:libinih.a $(LDFLAGS)
+
+# The command runs where there is libc and nothing else; what needs more is a program of its own.
+$(B)/portfence-prometheus: $(core) $(filter-out %/main.o,$(cli)) $(B)/obj/cli/server/prometheus.o
+	$(CC) $(CFLAGS) $(sanitize) -pie $(hardened) -o $@ $^ -l:libinih.a -lmicrohttpd $(LDFLAGS)
 
 # Nobody asks which lines of these ran.
 $(probes) $(benches) $(stresses): sanitize_coverage =
@@ -231,7 +236,7 @@ $(B)/flags: always
 	@mkdir -p $(@D)
 	@echo '$(CC) $(cflags) $(LDFLAGS)' | cmp -s - $@ || echo '$(CC) $(cflags) $(LDFLAGS)' >$@
 
--include $(wildcard $(B)/obj/*/*.d $(B)/unit/*.d $(B)/probe/*.d $(B)/preload/*.d $(B)/fuzz/*.d $(B)/bench/*.d)
+-include $(wildcard $(B)/obj/*/*.d $(B)/obj/*/*/*.d $(B)/unit/*.d $(B)/probe/*.d $(B)/preload/*.d $(B)/fuzz/*.d $(B)/bench/*.d)
 
 .DELETE_ON_ERROR:
 .PHONY: all demo check check-unit check-bats asan ubsan tsan valgrind cov fuzz lint fmt bench \

@@ -4,6 +4,7 @@
 #include "doctor.h"
 
 #include "cli.h"
+#include "portset.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -14,109 +15,36 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define PORTS 65536
-
-// A set of ports, one by one: there are never more, and nothing is simpler.
-typedef bool ports[PORTS];
-
-// Returns the first line of a sysctl of net.ipv4, for free(), or NULL.
-static char *sysctl_read(const char *name)
-{
-	char path[128], *line = NULL;
-	size_t size = 0;
-	snprintf(path, sizeof path, "/proc/sys/net/ipv4/%s", name);
-	FILE *file = fopen(path, "re");
-	if (!file)
-		return NULL;
-	if (getline(&line, &size, file) < 0) {
-		free(line);
-		line = NULL;
-	}
-	fclose(file);
-	return line;
-}
-
 // Returns the number that a sysctl has, or -1.
 static long sysctl_number(const char *name)
 {
-	char *line = sysctl_read(name);
+	char *line = cli_sysctl(name);
 	long number = line ? strtol(line, NULL, 10) : -1;
 	free(line);
 	return number;
 }
 
-static void ports_add(ports set, long first, long last)
-{
-	for (long port = first; port >= 0 && port <= last && port < PORTS; port++)
-		set[port] = true;
-}
-
-// Adds what "80,8000-8080" and "32768\t60999" name. Returns how many numbers were read.
-static int ports_read(ports set, const char *line)
-{
-	int numbers = 0;
-	char *end;
-	for (; *line && *line != '\n'; line = *end ? end + 1 : end) {
-		long first = strtol(line, &end, 10), last = first;
-		if (end == line)
-			break;
-		numbers++;
-		if (*end == '-' || *end == '\t')
-			last = strtol(end + 1, &end, 10);
-		ports_add(set, first, last);
-	}
-	return numbers;
-}
-
-static unsigned ports_count(const ports set)
+static unsigned ports_count(const cli_portset set)
 {
 	unsigned count = 0;
-	for (unsigned port = 0; port < PORTS; port++)
+	for (unsigned port = 0; port < CLI_PORTS; port++)
 		count += set[port];
 	return count;
 }
 
-// Returns the text of a set, "80,8000-8080", for free(); at most `max` ranges of it, then "...".
-static char *ports_format(const ports set, unsigned max)
-{
-	char *text = NULL;
-	size_t size;
-	unsigned ranges = 0;
-	FILE *stream = open_memstream(&text, &size);
-	if (!stream)
-		exit(cli_error("out of memory"));
-	for (unsigned port = 0; port < PORTS; port++) {
-		unsigned first = port;
-		if (!set[port])
-			continue;
-		if (ranges++ == max) {
-			fputs(",...", stream);
-			break;
-		}
-		while (port + 1 < PORTS && set[port + 1])
-			port++;
-		fprintf(stream, ranges > 1 ? ",%u" : "%u", first);
-		if (port > first)
-			fprintf(stream, "-%u", port);
-	}
-	if (fclose(stream) != 0)
-		exit(cli_error("out of memory"));
-	return text;
-}
-
-static void pool_add(ports set, const struct doctor *doctor)
+static void pool_add(cli_portset set, const struct doctor *doctor)
 {
 	const struct pf_ranges *ranges = &doctor->policy.pool[0].ranges;
 	for (uint32_t i = 0; i < ranges->count; i++)
-		ports_add(set, ranges->range[i].first, ranges->range[i].last);
+		cli_portset_add(set, ranges->range[i].first, ranges->range[i].last);
 }
 
 // Which ports the kernel hands out by itself, and which it never does.
-static ports ephemeral, reserved;
+static cli_portset ephemeral, reserved;
 
 static void claim_examine(struct doctor *doctor)
 {
-	static ports pool, out;
+	static cli_portset pool, out;
 	uint32_t range;
 	socklen_t size = sizeof range;
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -126,9 +54,9 @@ static void claim_examine(struct doctor *doctor)
 	close(fd);
 
 	pool_add(pool, doctor);
-	char *inside = ports_format(ephemeral, 2);
+	char *inside = cli_portset_format(ephemeral, 2);
 	unsigned outside = 0, kept = 0;
-	for (unsigned port = 0; port < PORTS; port++) {
+	for (unsigned port = 0; port < CLI_PORTS; port++) {
 		out[port] = pool[port] && !ephemeral[port];
 		outside += out[port];
 		kept += pool[port] && reserved[port];
@@ -159,10 +87,10 @@ static void claim_examine(struct doctor *doctor)
 // Says whether programs without a fence can take ports of the pool.
 static void intruders_examine(const struct doctor *doctor)
 {
-	static ports pool, merged;
+	static cli_portset pool, merged;
 	unsigned open = 0;
 	pool_add(pool, doctor);
-	for (unsigned port = 0; port < PORTS; port++) {
+	for (unsigned port = 0; port < CLI_PORTS; port++) {
 		open += pool[port] && ephemeral[port] && !reserved[port];
 		merged[port] = pool[port] || reserved[port];
 	}
@@ -170,7 +98,7 @@ static void intruders_examine(const struct doctor *doctor)
 		doctor_ok("reserved", "the kernel gives no port of the pool to other programs");
 		return;
 	}
-	char *text = ports_format(merged, PORTS);
+	char *text = cli_portset_format(merged, CLI_PORTS);
 	doctor_warn("reserved",
 		"the kernel gives %u of the ports to other programs, too; reserved, they are the "
 		"pool's alone (claim bind)",
@@ -225,12 +153,12 @@ static void time_wait_examine(const struct doctor *doctor)
 
 void doctor_ports(struct doctor *doctor)
 {
-	char *range = sysctl_read("ip_local_port_range");
-	char *kept = sysctl_read("ip_local_reserved_ports");
+	char *range = cli_sysctl("ip_local_port_range");
+	char *kept = cli_sysctl("ip_local_reserved_ports");
 	if (range)
-		ports_read(ephemeral, range);
+		cli_portset_read(ephemeral, range);
 	if (kept)
-		ports_read(reserved, kept);
+		cli_portset_read(reserved, kept);
 	free(range);
 	free(kept);
 	claim_examine(doctor);
@@ -244,7 +172,7 @@ void doctor_ports(struct doctor *doctor)
 struct census {
 	const struct doctor *doctor;
 	const struct cli_processes *processes;
-	ports taken; // by sockets of others that block them for every destination
+	cli_portset taken; // by sockets of others that block them for every destination
 	unsigned connections;
 	char *text; // "20080 (tcp, nginx), ..."
 	size_t size;
@@ -293,10 +221,10 @@ static int socket_count(const struct pf_socket *socket, void *arg)
 static void census_report(struct doctor *doctor, const struct census *census)
 {
 	const struct pf_ranges *ranges = &doctor->policy.pool[0].ranges;
-	static ports rest;
+	static cli_portset rest;
 	unsigned taken = ports_count(census->taken);
 	pool_add(rest, doctor);
-	for (unsigned port = 0; port < PORTS; port++)
+	for (unsigned port = 0; port < CLI_PORTS; port++)
 		rest[port] &= !census->taken[port];
 	unsigned left = ports_count(rest);
 	if (census->connections)
@@ -313,7 +241,7 @@ static void census_report(struct doctor *doctor, const struct census *census)
 	else
 		doctor_fail(doctor, "sockets", "all of the ports have other owners: %s%s",
 			census->text, more);
-	char *text = ports_format(rest, PF_RANGES_MAX);
+	char *text = cli_portset_format(rest, PF_RANGES_MAX);
 	if (left && !strstr(text, "..."))
 		doctor_mend("portfence run --ports %s -- PROGRAM", text);
 	else

@@ -18,19 +18,23 @@
 
 #define LIBRARY "libportfence.so"
 
-// Finds the library of the command's own word size: beside the command, else where it is installed.
-// Returns 0, or -errno with the last place in path.
-static int own_find(char path[PATH_MAX])
+int cli_beside_find(const char *file, char path[PATH_MAX])
 {
-	ssize_t length = readlink("/proc/self/exe", path, PATH_MAX - sizeof LIBRARY);
+	ssize_t length = readlink("/proc/self/exe", path, PATH_MAX - strlen(file) - 1);
 	if (length > 0) {
 		path[length] = 0;
-		strcpy(strrchr(path, '/') + 1, LIBRARY);
+		strcpy(strrchr(path, '/') + 1, file);
 		if (access(path, R_OK) == 0)
 			return 0;
 	}
-	snprintf(path, PATH_MAX, "%s/" LIBRARY, PF_LIBDIR);
+	snprintf(path, PATH_MAX, "%s/%s", PF_LIBDIR, file);
 	return access(path, R_OK) == 0 ? 0 : -errno;
+}
+
+// Finds the library of the command's own word size. Returns as cli_beside_find.
+static int own_find(char path[PATH_MAX])
+{
+	return cli_beside_find(LIBRARY, path);
 }
 
 // Returns true, and its path, if the file is there in the folder of the library at `own`.

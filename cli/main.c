@@ -3,7 +3,6 @@
 #include "cli.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,22 +16,11 @@ static const struct {
 	{"status", cli_status, "show the pools: size, claim, ports leased, holding and free"},
 	{"ls", cli_ls, "list the leases: local port, peer, state, process"},
 	{"check", cli_check, "check a policy file and show what it says"},
+	{"export", cli_export, "print the pools for nft, iptables, sysctl, suricata, prometheus"},
 	{"gc", cli_gc, "give back what no socket uses, remove what nobody needs"},
 	{"doctor", cli_doctor, "say what stands in the way, and the command that mends it"},
 	{"version", cli_version, "show the version"},
 };
-
-int cli_error(const char *format, ...)
-{
-	va_list arguments;
-	fflush(stdout);
-	fputs("portfence: ", stderr);
-	va_start(arguments, format);
-	vfprintf(stderr, format, arguments);
-	va_end(arguments);
-	fputc('\n', stderr);
-	return EXIT_PORTFENCE;
-}
 
 int cli_version(int argc, char **argv)
 {

@@ -14,4 +14,10 @@ int cli_policy_load(const char *path, struct pf_policy *ret_policy, struct pf_ru
 // until the next call.
 const char *cli_policy_default(void);
 
+// Reads the policy that the user means: these ports, or this file, at most one of which may be
+// given; else $PORTFENCE_PORTS; else the default file. Returns 0, with true in ret_plain if it is
+// ports and nothing else; or EXIT_PORTFENCE with a message in which `command` names the subcommand.
+int cli_policy_choose(const char *command, const char *ports, const char *file,
+	struct pf_policy *ret_policy, struct pf_rules *ret_rules, bool *ret_plain);
+
 #endif

@@ -60,4 +60,8 @@ bool cli_library_for(const struct cli_elf *program, char path[PATH_MAX]);
 // `otherwise` where it does not tell.
 uint64_t cli_status_number(const char *name, int base, uint64_t otherwise);
 
+// Finds a file that belongs to the command: beside it, else where the library is installed. Returns
+// 0, or -errno with the last place in path.
+int cli_beside_find(const char *file, char path[PATH_MAX]);
+
 #endif

@@ -78,16 +78,6 @@ static int choice_set(const char *variable, const char *value)
 	return setenv(variable, value, 1) ? cli_error("%s", strerror(errno)) : 0;
 }
 
-// Reads --ports: as the policy of one pool. Returns 0 or an exit status.
-static int ports_read(struct run *run)
-{
-	char error[PF_ERROR_TEXT];
-	if (pf_policy_from_ports(run->ports, &run->policy, error) < 0)
-		return cli_error("ports %s", error);
-	run->policy.pool[0].block = run->block;
-	return 0;
-}
-
 // Puts the ports of a policy of one pool into the environment. Returns 0 or an exit status.
 static int ports_set(const struct run *run)
 {
@@ -166,25 +156,19 @@ static void block_end(const struct run *run)
 // Chooses the ports of the run, and puts them into the environment. Returns 0 or an exit status.
 static int ports_choose(struct run *run)
 {
-	const char *ports = getenv("PORTFENCE_PORTS"), *policy = getenv("PORTFENCE_POLICY");
-	int result = 0;
-	if (run->ports && run->file)
-		return cli_error("run: --ports and --policy are two ways to say which ports");
-	if (!run->ports && !run->file && ports && *ports)
-		run->ports = ports;
+	const char *policy = getenv("PORTFENCE_POLICY");
+	bool plain;
+	// In a fence already: another pool of its policy.
 	if (!run->ports && !run->file && policy && *policy && !run->block)
 		return run->pool && setenv("PORTFENCE_POOL", run->pool, 1)
 			? cli_error("%s", strerror(errno))
 			: 0;
-	if (!run->ports && !run->file)
-		run->file = cli_policy_default();
-	if (!run->ports && !run->file)
-		return cli_error("run: no ports; expected --ports RANGES, as in 20000-20999, or "
-				 "--policy FILE");
-	result = run->ports ? ports_read(run)
-			    : cli_policy_load(run->file, &run->policy, &run->rules);
+	int result =
+		cli_policy_choose("run", run->ports, run->file, &run->policy, &run->rules, &plain);
 	if (result)
 		return result;
+	if (plain)
+		run->policy.pool[0].block = run->block;
 	if (run->pool && pf_policy_find(&run->policy, run->pool) < 0)
 		return cli_error("run: the policy has no pool '%s'", run->pool);
 	struct pf_policy_pool *pool = pool_of_blocks(run);
@@ -194,7 +178,7 @@ static int ports_choose(struct run *run)
 		return cli_error("run: --block: %s",
 			run->pool ? "the pool is shared by runs; it has no 'block ='"
 				  : "which pool? --pool NAME says it");
-	if (run->ports)
+	if (plain)
 		return ports_set(run);
 	result = policy_set(run);
 	if (result == 0 && run->pool && setenv("PORTFENCE_POOL", run->pool, 1) < 0)

@@ -1,0 +1,182 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
+# What is exported, as those take it that it is for: nft, iptables, sysctl, promtool, YAML.
+
+# shellcheck disable=SC2016,SC2154 # shells inside have variables of their own; `run` sets stderr
+
+load test_helper
+
+setup()
+{
+	world_new
+	cd "$(scratch)" || return
+	cat >policy.conf <<-'EOP'
+		[pool web]
+		ports = 20000-20999, 22000
+		[pool backup-2.0]
+		ports = 21000-21099
+		protocols = tcp
+		[rule backup]
+		destination = 10.98.0.2:8081 [fe80::]/10:443
+		pool = backup-2.0
+		[rule web]
+		pool = web
+	EOP
+}
+
+teardown()
+{
+	servers_end
+	[ -z "${PEER-}" ] || ip netns delete "$PEER"
+	netns_end
+}
+
+export_policy()
+{
+	net "$PORTFENCE" export "$@" --policy policy.conf
+}
+
+# Gives the namespace 10.98.0.1 and a neighbour, 10.98.0.2, that answers every connection to 8080
+# and 8081 with where it came from.
+peer_new()
+{
+	PEER=$NETNS-peer
+	ip netns add "$PEER"
+	ip -n "$NETNS" link add out0 type veth peer name in0 netns "$PEER"
+	ip -n "$NETNS" address add 10.98.0.1/24 dev out0
+	ip -n "$PEER" address add 10.98.0.2/24 dev in0
+	ip -n "$NETNS" link set out0 up
+	ip -n "$PEER" link set in0 up
+	ip -n "$PEER" link set lo up
+	serve nsenter --net="/run/netns/$PEER" /usr/bin/python3 -uc 'if True:
+		import select, socket
+		listeners = [socket.create_server(("", port)) for port in (8080, 8081)]
+		print("up")
+		while True:
+		    for listener in select.select(listeners, [], [])[0]:
+		        connection, address = listener.accept()
+		        connection.sendall(f"HTTP/1.0 200 OK\r\n\r\n{address[0]} {address[1]}\n".encode())
+		        connection.shutdown(socket.SHUT_WR)
+		        connection.recv(4096)
+		        connection.close()'
+	wait_for_line '^up$'
+}
+
+# Asks the neighbour, in the fence of the policy.
+ask_fenced()
+{
+	net "$PORTFENCE" run --policy policy.conf -- curl -s -m 10 "http://10.98.0.2:${1:-8080}/"
+}
+
+@test "an exported nft filter lets out what is fenced and drops the same program unfenced" {
+	peer_new
+	export_policy nft | net nft -c -f -
+	export_policy nft --filter | net nft -f -
+	export_policy nft --filter | net nft -f - # once more: replaced, not doubled
+	[ "$(net nft list chain inet portfence output | grep -c accept)" -eq 2 ]
+	run -0 ask_fenced 8080
+	assert_ports_in 20000-20999,22000 <<<"${output#* }"
+	run -0 ask_fenced 8081
+	assert_ports_in 21000-21099 <<<"${output#* }"
+	run net curl -s -m 0.5 http://10.98.0.2:8080/
+	[ "$status" -eq 28 ]
+	[ "$(net nft list chain inet portfence output | sed -n 's/.*packets \([0-9]*\).*/\1/p')" -ge 1 ]
+}
+
+@test "an SNAT rule on an exported set gives each pool its own address" {
+	peer_new
+	ip -n "$NETNS" address add 10.98.0.11/24 dev out0
+	ip -n "$NETNS" address add 10.98.0.12/24 dev out0
+	{
+		export_policy nft
+		cat <<-'EOF'
+			table inet portfence {
+				chain postrouting {
+					type nat hook postrouting priority srcnat
+					ip protocol tcp th sport @pool-web snat ip to 10.98.0.11
+					ip protocol tcp th sport @pool-backup-2.0 snat ip to 10.98.0.12
+				}
+			}
+		EOF
+	} | net nft -f -
+	[[ $(ask_fenced 8080) == '10.98.0.11 '* ]]
+	[[ $(ask_fenced 8081) == '10.98.0.12 '* ]]
+	[[ $(net curl -s -m 10 http://10.98.0.2:8080/) == '10.98.0.1 '* ]]
+}
+
+@test "two hosts behind one address, with a slice each, never meet at a port" {
+	peer_new
+	printf '%s\n' '[pool default]' 'ports = 20000-20009' 'slice = ${SLICE}/2' 'sharing = none' >policy.conf
+	for host in 0 1; do
+		for _ in {1..5}; do
+			SLICE=$host PORTFENCE_DIR=$PORTFENCE_DIR ask_fenced
+		done >host.$host
+		[ "$(wc -l <host.$host)" -eq 5 ]
+	done
+	cut -d' ' -f2 host.0 | assert_ports_in 20000-20004
+	cut -d' ' -f2 host.1 | assert_ports_in 20005-20009
+}
+
+@test "an exported iptables chain is taken by both families, and filters" {
+	for family in iptables ip6tables; do
+		export_policy iptables | net $family-restore -n -t
+		export_policy iptables --filter | net $family-restore -n
+		[ "$(net $family -S PORTFENCE | grep -c 'sport')" -eq 5 ]
+	done
+	peer_new
+	run -0 ask_fenced 8080
+	run net curl -s -m 0.5 http://10.98.0.2:8080/
+	[ "$status" -eq 28 ]
+}
+
+@test "an exported sysctl keeps what was reserved, and adds the pools" {
+	ip netns exec "$NETNS" sysctl -qw net.ipv4.ip_local_reserved_ports=22,21050-21199
+	export_policy sysctl >reserved.conf
+	net sysctl -qp reserved.conf
+	[ "$(net sysctl -n net.ipv4.ip_local_reserved_ports)" = 22,20000-21199,22000 ]
+}
+
+@test "exported Suricata variables are YAML, with the ports and the destinations" {
+	export_policy suricata >vars.yaml
+	run -0 /usr/bin/python3 -c 'if True:
+		import yaml
+		v = yaml.safe_load(open("vars.yaml"))["vars"]
+		print(v["port-groups"]["PORTFENCE_WEB"], v["port-groups"]["PORTFENCE_BACKUP_2_0"])
+		print(v["address-groups"]["PORTFENCE_BACKUP"])'
+	[ "${lines[0]}" = '[20000:20999,22000] [21000:21099]' ]
+	[ "${lines[1]}" = '[10.98.0.2/32,fe80::/10]' ]
+}
+
+@test "exported metrics are what promtool wants, as a text and over HTTP" {
+	sink_start 8080
+	serve "$PORTFENCE" run --policy policy.conf -- curl -s -m 30 telnet://127.0.0.1:8080
+	wait_for 5 eval '[ "$(tcp_local_ports "dport = :8080" | wc -l)" -eq 1 ]'
+	net "$PORTFENCE" export prometheus >metrics
+	grep -E '^portfence_pool_leases\{pool="web",segment="[^"]*"\} 1$' metrics
+	grep -E '^portfence_pool_ports\{pool="backup-2.0",segment="[^"]*"\} 100$' metrics
+	# shellcheck disable=SC2094 # check is no file
+	promtool check metrics <metrics
+	serve_on 9100 "$PORTFENCE" export prometheus --listen 127.0.0.1:9100
+	net curl -s http://127.0.0.1:9100/metrics | cmp - metrics
+	[ "$(net curl -s -o answer -w '%{http_code}' http://127.0.0.1:9100/)" -eq 404 ]
+	[ "$(net curl -s -o answer -w '%{http_code}' -d x http://127.0.0.1:9100/metrics)" -eq 405 ]
+	kill "$PID"
+	wait "$PID"
+	run --separate-stderr net "$PORTFENCE" export prometheus --listen 127.0.0.1:8080
+	[ "$status" -eq 125 ]
+	assert_one_line '127.0.0.1:8080: Address already in use'
+}
+
+@test "what export cannot do it says in one line" {
+	for arguments in '' 'nft iptables' 'html' 'prometheus --ports 1' 'nft --listen 127.0.0.1:1' \
+		'prometheus --listen localhost:1' 'prometheus --listen 127.0.0.1' 'nft --policy' 'nft --ports x' \
+		'nft --ports 1 --policy policy.conf' 'nft --policy /none' 'nft --colour'; do
+		# shellcheck disable=SC2086 # words
+		run --separate-stderr net "$PORTFENCE" export $arguments
+		[ "$status" -eq 125 ]
+		assert_one_line
+	done
+	run -0 "$PORTFENCE" export --help
+	run -0 net "$PORTFENCE" export nft --ports 20000-20999
+	[[ $output == *'set pool-default {'* ]]
+}
