@@ -31,7 +31,7 @@ static const char usage[] =
 
 // A call that the user asks about.
 struct question {
-	const char *program;
+	const char *program; // NULL: nothing is asked
 	struct pf_rule_call call;
 	struct pf_endpoint destination;
 };
@@ -319,8 +319,10 @@ static int options_read(int argc, char **argv, struct question *question)
 		{0},
 	};
 	int option, result = 0;
+	bool has_details = false;
 	opterr = 0;
 	while (result == 0 && (option = getopt_long(argc, argv, ":p:u:t:h", options, NULL)) != -1) {
+		has_details |= option == 'u' || option == 't' || option == 'U';
 		if (option == 'p')
 			question->program = optarg;
 		else if (option == 'u')
@@ -339,6 +341,8 @@ static int options_read(int argc, char **argv, struct question *question)
 	}
 	if (result)
 		return result;
+	if (has_details && !question->program)
+		return cli_error("check: --user, --to and --udp want --for PROGRAM");
 	if (argc - optind > 1)
 		return cli_error("check: '%s' is one argument too many", argv[optind + 1]);
 	return -1;

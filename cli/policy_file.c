@@ -138,7 +138,7 @@ static void pool_make(struct policy_maker *maker)
 	maker->pool = pf_policy_pool_new(name);
 	maker->set.parity = 2;
 	maker->set.slices = maker->set.block = 0;
-	maker->refused = false;
+	maker->refused = section->is_damaged;
 	section_read(maker, policy_pool_keys);
 	const struct policy_entry *ports = policy_text_find(maker->text, maker->section, "ports");
 	if (policy_word_is(section->name, "none")) {
@@ -146,7 +146,7 @@ static void pool_make(struct policy_maker *maker)
 			"no name for a pool, since rules mean no pool by it, expected another");
 		maker->refused = true;
 	}
-	if (!ports) {
+	if (!ports && !maker->refused) {
 		policy_refuse(
 			maker->text, section->header, "no ports, expected ports = FIRST-LAST");
 		maker->refused = true;
@@ -176,7 +176,7 @@ static void rule_make(struct policy_maker *maker)
 	maker->rule = (struct pf_rule){.flags = PF_POLICY_TCP | PF_POLICY_UDP};
 	if (!section_name(maker, maker->rule.name, rules->count == PF_RULES_MAX, PF_RULES_MAX))
 		return;
-	maker->refused = false;
+	maker->refused = section->is_damaged;
 	section_read(maker, policy_rule_keys);
 	if (!maker->refused && !policy_text_find(maker->text, maker->section, "pool")) {
 		policy_refuse(
@@ -213,7 +213,7 @@ static void segment_make(struct policy_maker *maker)
 	}
 	if (is_twice(maker))
 		return;
-	maker->refused = false;
+	maker->refused = section->is_damaged;
 	section_read(maker, policy_segment_keys);
 	if (maker->refused)
 		return;

@@ -5,10 +5,8 @@
 
 #include "cli.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <ini.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +14,6 @@
 #define FILE_MAX ((size_t)1 << 20)
 // libinih's own default of 200, less "\r\n" and NUL.
 #define LINE_MAX_BYTES 197u
-#define WORD_SHOWN 60
 
 // ---- Memory ----------------------------------------------------------------------------------
 
@@ -27,8 +24,7 @@ static void *or_die(void *memory)
 	return memory;
 }
 
-// Returns the array with room for one more element. It doubles whenever it is full.
-static void *grown(void *array, size_t count, size_t size)
+void *policy_grown(void *array, size_t count, size_t size)
 {
 	if (count & (count - 1))
 		return array;
@@ -72,44 +68,6 @@ void policy_text_free(struct policy_text *text)
 	free(text->problem);
 }
 
-// ---- Words -----------------------------------------------------------------------------------
-
-static bool is_blank(char c)
-{
-	return c == ' ' || c == '\t';
-}
-
-struct policy_word policy_word_part(struct policy_word word, size_t from, size_t length)
-{
-	return (struct policy_word){word.text + from, word.place + from, length};
-}
-
-struct policy_word policy_word_trim(struct policy_word word)
-{
-	size_t from = 0, end = word.length;
-	while (from < end && is_blank(word.text[from]))
-		from++;
-	while (end > from && is_blank(word.text[end - 1]))
-		end--;
-	return policy_word_part(word, from, end - from);
-}
-
-bool policy_word_next(struct policy_word *rest, struct policy_word *ret_word)
-{
-	struct policy_word word = policy_word_trim(*rest);
-	size_t end = 0;
-	while (end < word.length && !is_blank(word.text[end]))
-		end++;
-	*rest = policy_word_part(word, end, word.length - end);
-	*ret_word = policy_word_part(word, 0, end);
-	return end > 0;
-}
-
-bool policy_word_is(struct policy_word word, const char *text)
-{
-	return word.length == strlen(text) && !memcmp(word.text, text, word.length);
-}
-
 const struct policy_entry *policy_text_find(
 	const struct policy_text *text, size_t section, const char *key)
 {
@@ -117,104 +75,6 @@ const struct policy_entry *policy_text_find(
 		if (text->entry[i].section == section && policy_word_is(text->entry[i].key, key))
 			return &text->entry[i];
 	return NULL;
-}
-
-// ---- Problems --------------------------------------------------------------------------------
-
-void policy_refuse(struct policy_text *text, struct policy_word word, const char *format, ...)
-{
-	char shown[WORD_SHOWN + 4], *why, *line;
-	size_t length = word.length < WORD_SHOWN ? word.length : WORD_SHOWN;
-	for (size_t i = 0; i < length; i++)
-		shown[i] = (char)(isprint((unsigned char)word.text[i]) ? word.text[i] : '?');
-	strcpy(shown + length, length < word.length ? "..." : "");
-
-	va_list arguments;
-	va_start(arguments, format);
-	if (vasprintf(&why, format, arguments) < 0)
-		why = NULL;
-	va_end(arguments);
-	or_die(why);
-	if (asprintf(&line, "'%s': %s", shown, why) < 0)
-		line = NULL;
-	free(why);
-
-	text->problem = grown(text->problem, text->problems, sizeof *text->problem);
-	text->problem[text->problems++] = (struct policy_problem){*word.place, or_die(line)};
-}
-
-// Returns how many characters are to be changed, added, left out or swapped with their neighbour
-// to get from one word to the other; more than 2 for far ones. Case does not count.
-static size_t distance(struct policy_word word, const char *other)
-{
-	enum { LONGEST = 40 };
-	size_t rows[3][LONGEST + 1], length = strlen(other);
-	if (length > LONGEST || word.length > LONGEST)
-		return LONGEST;
-	for (size_t j = 0; j <= length; j++)
-		rows[0][j] = j;
-	for (size_t i = 1; i <= word.length; i++) {
-		size_t *row = rows[i % 3], *above = rows[(i + 2) % 3];
-		int c = tolower((unsigned char)word.text[i - 1]);
-		row[0] = i;
-		for (size_t j = 1; j <= length; j++) {
-			size_t best = above[j - 1] + (c != other[j - 1]);
-			if (above[j] + 1 < best)
-				best = above[j] + 1;
-			if (row[j - 1] + 1 < best)
-				best = row[j - 1] + 1;
-			if (i > 1 && j > 1 && c == other[j - 2] &&
-				tolower((unsigned char)word.text[i - 2]) == other[j - 1] &&
-				rows[(i + 1) % 3][j - 2] + 1 < best)
-				best = rows[(i + 1) % 3][j - 2] + 1;
-			row[j] = best;
-		}
-	}
-	return rows[word.length % 3][length];
-}
-
-void policy_refuse_unknown(struct policy_text *text, struct policy_word word, const char *what,
-	const char *const *known)
-{
-	const char *meant = NULL;
-	char all[1024] = "";
-	size_t nearest = 3, used = 0;
-	for (size_t i = 0; known[i]; i++) {
-		size_t away = distance(word, known[i]);
-		if (away < nearest && away < word.length) {
-			nearest = away;
-			meant = known[i];
-		}
-		int added = snprintf(all + used, sizeof all - used, "%s%s",
-			i == 0                 ? ""
-				: known[i + 1] ? ", "
-					       : " or ",
-			known[i]);
-		used = used + (size_t)added < sizeof all ? used + (size_t)added : sizeof all - 1;
-	}
-	if (meant)
-		policy_refuse(text, word, "no such %s, did you mean '%s'?", what, meant);
-	else
-		policy_refuse(text, word, "no such %s, expected %s", what, all);
-}
-
-static int problem_compare(const void *a, const void *b)
-{
-	const struct policy_problem *one = a, *other = b;
-	if (one->place.line != other->place.line)
-		return one->place.line < other->place.line ? -1 : 1;
-	return one->place.column < other->place.column ? -1
-						       : one->place.column > other->place.column;
-}
-
-int policy_text_report(struct policy_text *text)
-{
-	if (text->problems)
-		qsort(text->problem, text->problems, sizeof *text->problem, problem_compare);
-	for (size_t i = 0; i < text->problems; i++)
-		cli_error("%s:%u:%u: %s", text->path, text->problem[i].place.line,
-			text->problem[i].place.column, text->problem[i].line);
-	return text->problems ? EXIT_PORTFENCE : 0;
 }
 
 // ---- Lines -----------------------------------------------------------------------------------
@@ -248,7 +108,7 @@ static void value_add(struct policy_text *text, struct policy_entry *entry, stru
 {
 	for (size_t i = 0; i < raw.length; i++) {
 		struct policy_word rest = policy_word_part(raw, i, raw.length - i);
-		if (rest.text[0] == '#' && i > 0 && is_blank(raw.text[i - 1])) {
+		if (rest.text[0] == '#' && i > 0 && policy_is_blank(raw.text[i - 1])) {
 			policy_refuse(text, rest, "a comment behind a value begins with ';'");
 			entry->is_refused = true;
 			return;
@@ -296,7 +156,7 @@ static void section_add(struct policy_text *text, struct policy_word header, boo
 	section.name = policy_word_trim(rest);
 	if (refused)
 		section.kind.length = 0;
-	text->section = grown(text->section, text->sections, sizeof *text->section);
+	text->section = policy_grown(text->section, text->sections, sizeof *text->section);
 	text->section[text->sections++] = section;
 }
 
@@ -305,7 +165,7 @@ static struct policy_entry *entry_add(struct policy_text *text, struct policy_wo
 	struct policy_entry entry = {.section = text->sections - 1};
 	word_add(&entry.key, key.text, key.length, *key.place, false);
 	word_add(&entry.value, "", 0, key.place[key.length], false);
-	text->entry = grown(text->entry, text->entries, sizeof *text->entry);
+	text->entry = policy_grown(text->entry, text->entries, sizeof *text->entry);
 	text->entry[text->entries] = entry;
 	return &text->entry[text->entries++];
 }
@@ -337,8 +197,11 @@ static void read_section(struct policy_text *text, struct line *line, struct pol
 
 static void read_key(struct policy_text *text, struct line *line, struct policy_word trimmed)
 {
-	if (!line_parse(line, "", "")) {
-		policy_refuse(text, trimmed, "no '=', expected KEY = VALUE");
+	bool is_key = line_parse(line, "", "");
+	if (!is_key || !*line->key) {
+		policy_refuse(text, trimmed, "no %s, expected KEY = VALUE", is_key ? "key" : "'='");
+		if (text->sections)
+			text->section[text->sections - 1].is_damaged = true;
 		return;
 	}
 	if (!text->sections) {
@@ -347,7 +210,7 @@ static void read_key(struct policy_text *text, struct line *line, struct policy_
 		section_add(text, trimmed, true);
 	}
 	size_t from = strcspn(trimmed.text, "=:") + 1;
-	while (from < trimmed.length && is_blank(trimmed.text[from]))
+	while (from < trimmed.length && policy_is_blank(trimmed.text[from]))
 		from++;
 	struct policy_entry *entry =
 		entry_add(text, policy_word_part(trimmed, 0, strlen(line->key)));
@@ -374,7 +237,7 @@ static void read_long(struct policy_text *text, struct policy_word trimmed)
 // section, which, unlike an address in brackets, has no colon.
 static bool goes_on(struct policy_word line, struct policy_word trimmed)
 {
-	return is_blank(line.text[0]) && !memchr(trimmed.text, '=', trimmed.length) &&
+	return policy_is_blank(line.text[0]) && !memchr(trimmed.text, '=', trimmed.length) &&
 		(trimmed.text[0] != '[' || memchr(trimmed.text, ':', trimmed.length));
 }
 

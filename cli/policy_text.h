@@ -24,6 +24,7 @@ struct policy_section {
 	struct policy_word kind;   // a part of it; empty if the line was refused
 	struct policy_word name;   // a part of it
 	bool is_refused;           // something is wrong with the line already
+	bool is_damaged;           // a line of it was refused: something may be missing
 };
 
 struct policy_entry {
@@ -77,6 +78,14 @@ struct policy_word policy_word_part(struct policy_word word, size_t from, size_t
 // Returns the word without the blanks around it.
 struct policy_word policy_word_trim(struct policy_word word);
 bool policy_word_is(struct policy_word word, const char *text);
+
+static inline bool policy_is_blank(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
+// Returns the array of `count` elements with room for one more; it doubles whenever it is full.
+void *policy_grown(void *array, size_t count, size_t size);
 
 #define POLICY_TEXT __attribute__((cleanup(policy_text_free))) struct policy_text
 

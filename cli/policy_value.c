@@ -129,7 +129,7 @@ static bool range_read(
 {
 	char element[64], error[PF_ERROR_TEXT];
 	struct pf_ranges ranges;
-	if (word.length >= sizeof element || memchr(word.text, ',', word.length)) {
+	if (!word.length || word.length >= sizeof element || memchr(word.text, ',', word.length)) {
 		policy_refuse(text, word, "expected PORT or FIRST-LAST");
 		return false;
 	}
@@ -182,9 +182,13 @@ bool policy_slice(
 		policy_refuse(text, word, "expected PART/PARTS, as in 0/4");
 		return false;
 	}
-	if (parts == 0 || parts > 65535 || index >= parts) {
-		policy_refuse(text, word, "no such part, parts count from 0, expected 0/%s",
-			parts == 0 || parts > 65535 ? "1 to 65534/65535" : "N to N-1/N");
+	if (parts == 0 || parts > 65535) {
+		policy_refuse(text, word, "expected 1 to 65535 parts");
+		return false;
+	}
+	if (index >= parts) {
+		policy_refuse(text, word, "no such part, expected 0/%u to %u/%u", (unsigned)parts,
+			(unsigned)parts - 1, (unsigned)parts);
 		return false;
 	}
 	*ret_index = (uint32_t)index;
