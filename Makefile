@@ -144,7 +144,8 @@ help: ## list the verbs
 	@echo 'Variables: CC CFLAGS WERROR=1 M32=1 SAN=address|undefined|thread PREFIX DESTDIR T=FILE SHORT=1'
 
 # FILE:PLACE of what is installed where it exists.
-extras = $(foreach f,$(wildcard docs/*.1),$f:$(mandir)/man1/$(notdir $f)) \
+extras = $(foreach n,1 5 7,$(foreach f,$(wildcard docs/*.$n),$f:$(mandir)/man$n/$(notdir $f))) \
+	$(foreach f,$(wildcard config/*.conf),$f:$(datadir)/doc/portfence/examples/$(notdir $f)) \
 	$(foreach f,$(wildcard completions/portfence.bash),$f:$(datadir)/bash-completion/completions/portfence) \
 	$(foreach f,$(wildcard completions/_portfence),$f:$(datadir)/zsh/site-functions/_portfence) \
 	$(foreach f,$(wildcard completions/portfence.fish),$f:$(datadir)/fish/vendor_completions.d/portfence.fish)

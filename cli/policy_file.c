@@ -89,43 +89,49 @@ static struct policy_word value_of(const struct policy_maker *maker, const char 
 	return policy_text_find(maker->text, maker->section, key)->value;
 }
 
-// Returns how many ports the biggest range of the pool has.
+// Returns how many port numbers the biggest range of the pool has, whatever their parity: a block
+// has the odd port above an even one, too.
 static uint32_t biggest_range(const struct pf_ranges *ranges)
 {
 	uint32_t biggest = 0;
 	for (uint32_t i = 0; i < ranges->count; i++) {
 		struct pf_range range = ranges->range[i];
-		uint32_t ports = (uint32_t)(range.last - range.first) / ranges->step + 1;
-		if (ports > biggest)
-			biggest = ports;
+		if (range.last - range.first + 1u > biggest)
+			biggest = range.last - range.first + 1u;
 	}
 	return biggest;
 }
 
 // Does to the ports what the pool's other keys ask for, whatever the order they were written in.
-static void pool_cut(struct policy_maker *maker)
+// Returns false if that cannot be done.
+static bool pool_cut(struct policy_maker *maker)
 {
 	struct pf_ranges *ranges = &maker->pool.ranges;
-	if (maker->set.parity < 2 && pf_ranges_thin(ranges, maker->set.parity) < 0)
+	if (maker->set.parity < 2 && pf_ranges_thin(ranges, maker->set.parity) < 0) {
 		policy_refuse(maker->text, value_of(maker, "parity"),
 			"the pool has no such port, expected the other parity, or any");
-	else if (maker->set.slices && ranges->ports % maker->set.slices != 0)
+		return false;
+	}
+	if (maker->set.slices && pf_ranges_slice(ranges, maker->set.slice, maker->set.slices) < 0) {
 		policy_refuse(maker->text, value_of(maker, "slice"),
-			"%u ports have no %u equal parts, expected a number of parts that divides "
-			"them",
-			ranges->ports, maker->set.slices);
-	else {
-		if (maker->set.slices)
-			pf_ranges_slice(ranges, maker->set.slice, maker->set.slices);
-		if (maker->set.block <= biggest_range(ranges)) {
-			maker->pool.block = maker->set.block;
-			return;
-		}
+			"%u ports have no %u equal parts, expected a divisor", ranges->ports,
+			maker->set.slices);
+		return false;
+	}
+	if (maker->set.block > biggest_range(ranges)) {
 		policy_refuse(maker->text, value_of(maker, "block"),
 			"more than the biggest range has, expected %u ports at the most",
 			biggest_range(ranges));
+		return false;
 	}
-	maker->refused = true;
+	if (maker->set.block % 2 && ranges->step == 2) {
+		policy_refuse(maker->text, value_of(maker, "block"),
+			"an odd number of ports, of which every other is taken, expected an even "
+			"one");
+		return false;
+	}
+	maker->pool.block = maker->set.block;
+	return true;
 }
 
 static void pool_make(struct policy_maker *maker)
@@ -151,9 +157,7 @@ static void pool_make(struct policy_maker *maker)
 			maker->text, section->header, "no ports, expected ports = FIRST-LAST");
 		maker->refused = true;
 	}
-	if (!maker->refused)
-		pool_cut(maker);
-	if (!maker->refused)
+	if (!maker->refused && pool_cut(maker))
 		maker->ports[policy->count] = ports->value;
 	policy->pool[policy->count++] = maker->pool;
 }

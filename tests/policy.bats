@@ -245,6 +245,21 @@ slice = \${SLICE}" 302 SIZE
 	grep -q "'\${NAT_SLICE}': not in the environment" <<<"$stderr"
 }
 
+@test "portfence.conf(5) tells of every section and key, and make install installs it" {
+	for section in 'pool a' 'rule r' segment; do
+		check <<<"[$section]
+nonsense-beyond-guessing = 1"
+		expected=${stderr##*expected }
+		for key in ${expected//[,]/}; do
+			[ "$key" = or ] || grep -q "^.It Cm $key = " "$ROOT/docs/portfence.conf.5"
+		done
+		grep -q "\[${section% *}" "$ROOT/docs/portfence.conf.5"
+	done
+	make -s -n -C "$ROOT" install DESTDIR=/there >"$BATS_TEST_TMPDIR/commands"
+	grep -q '/there/usr/local/share/man/man5/portfence.conf.5 ' "$BATS_TEST_TMPDIR/commands"
+	grep -q '/there/usr/local/share/doc/portfence/examples/ci.conf ' "$BATS_TEST_TMPDIR/commands"
+}
+
 # --- who decides --------------------------------------------------------------------------------------
 
 @test "check --for says which rule and pool decide" {
