@@ -77,13 +77,12 @@ struct cli_filter {
 	const char *pool;       // see cli_pool_is; NULL: any
 	struct pf_ranges ports; // count 0: any
 	pid_t pid;              // 0: any
-	bool to;                // a peer is asked for:
-	struct pf_endpoint peer;
-	unsigned bits; // of its address
+	bool to;                // only what is connected to:
+	struct pf_rule_destination destination;
 };
 
-// Reads "ADDRESS[/BITS][:PORT]" (IPv6 with a port in brackets) or ":PORT". Returns 0 or -EINVAL.
-int cli_filter_to(struct cli_filter *filter, const char *text);
+// Reads a destination as a policy file has it. Returns 0, or EXIT_PORTFENCE with a message.
+int cli_filter_to(struct cli_filter *filter, const char *destination);
 
 // Returns true if the socket passes, which is on a port of `pool`.
 bool cli_filter_passes(

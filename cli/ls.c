@@ -24,7 +24,7 @@ static const char usage[] =
 	"      --pool POOL   only that pool's: its name, or its ports as status shows them\n"
 	"      --port PORTS  only these local ports: 20000-20099,20200\n"
 	"      --pid PID     only this process's\n"
-	"      --to PEER     only to ADDRESS[/BITS][:PORT] or :PORT\n"
+	"      --to PEER     only to ADDRESS[/BITS][:PORTS] or *:PORTS\n"
 	"      --no-color    no colours on a terminal\n"
 	"  -h, --help        show this\n";
 
@@ -219,13 +219,6 @@ static int pid_read(struct cli_filter *filter, const char *text)
 	return 0;
 }
 
-static int to_read(struct cli_filter *filter, const char *text)
-{
-	return cli_filter_to(filter, text) < 0
-		? cli_error("ls: '%s' is no peer; expected ADDRESS[/BITS][:PORT] or :PORT", text)
-		: 0;
-}
-
 // Takes one option that has a value, or is one too many. Returns 0 or EXIT_PORTFENCE.
 static int option_take(struct listing *listing, int option, char **argv)
 {
@@ -240,7 +233,7 @@ static int option_take(struct listing *listing, int option, char **argv)
 	case OPTION_PID:
 		return pid_read(&listing->filter, optarg);
 	case OPTION_TO:
-		return to_read(&listing->filter, optarg);
+		return cli_filter_to(&listing->filter, optarg);
 	case ':':
 		return cli_error("ls: '%s' wants a value", argv[optind - 1]);
 	default:

@@ -91,14 +91,17 @@ static bool is_same_net(const uint8_t *a, const uint8_t *b, unsigned bits)
 	return !rest || (a[bytes] ^ b[bytes]) >> (8 - rest) == 0;
 }
 
+bool pf_rule_reaches(const struct pf_rule_destination *to, const struct pf_endpoint *endpoint)
+{
+	return endpoint->port >= to->first && endpoint->port <= to->last &&
+		is_same_net(endpoint->address, to->address, to->prefix);
+}
+
 static bool is_to(const struct pf_rule *rule, const struct pf_endpoint *destination)
 {
-	for (uint32_t i = 0; destination && i < rule->destinations; i++) {
-		const struct pf_rule_destination *to = &rule->destination[i];
-		if (destination->port >= to->first && destination->port <= to->last &&
-			is_same_net(destination->address, to->address, to->prefix))
+	for (uint32_t i = 0; destination && i < rule->destinations; i++)
+		if (pf_rule_reaches(&rule->destination[i], destination))
 			return true;
-	}
 	return rule->destinations == 0;
 }
 

@@ -100,7 +100,9 @@ assert_sorted()
 		'--to 127.0.1.2' 2
 		'--to 127.0.1.2:8080' 2
 		'--to 127.0.1.2:8081' 0
-		'--to :8080' 6
+		'--to *:8080' 6
+		'--to *:8000-8100' 6
+		'--to *' 6
 		'--to 127.0.0.0/16:8080' 6
 		'--to 127.0.0.0/24' 4
 		'--to 0.0.0.0/0' 6
@@ -112,8 +114,8 @@ assert_sorted()
 	)
 	for ((i = 0; i < ${#cases[@]}; i += 2)); do
 		echo "ls ${cases[i]}: ${cases[i + 1]} expected"
-		# shellcheck disable=SC2086 # words
-		[ "$(ls_of --no-header ${cases[i]} | wc -l)" -eq "${cases[i + 1]}" ]
+		read -ra words <<<"${cases[i]}"
+		[ "$(ls_of --no-header "${words[@]}" | wc -l)" -eq "${cases[i + 1]}" ]
 	done
 }
 
@@ -125,23 +127,46 @@ print("ready", flush=True)
 s.recv(1)'
 	wait_for_line '^ready$'
 	[ "$(column PEER)" = '[::1]:8080' ]
-	for to in ::1 '[::1]' '[::1]:8080' ::/64 '[::]/127' ::/0; do
+	for to in ::1 '[::1]' '[::1]:8080' ::/64 '[::]/127' ::/0 '*'; do
 		[ "$(column PEER --to "$to")" = '[::1]:8080' ]
 	done
-	for to in ::2 '[::1]:8081' ::2/127 127.0.0.1 0.0.0.0/0; do
+	for to in ::2 '[::1]:8081' '[::2]/127' 127.0.0.1 0.0.0.0/0; do
 		[ -z "$(column PEER --to "$to")" ]
 	done
 }
 
+# What ls refuses, each with the part of it that the message must quote.
+bad_options=(
+	--sort colour "'colour'"
+	--sort '' "''"
+	--sort --port "'--port'"
+	--port x '"x"'
+	--port 0 '"0"'
+	--port 9-8 '"9-8"'
+	--pid 0 "'0'"
+	--pid x "'x'"
+	--pid -1 "'-1'"
+	--pid 12x "'12x'"
+	--to x "'x'"
+	--to '' "''"
+	--to : "':'"
+	--to '*:0' "'0'"
+	--to 1.2.3 "'1.2.3'"
+	--to 1.2.3.4/33 "'33'"
+	--to 1.2.3.5/31 "'1.2.3.5/31'"
+	--to 1.2.3.4/ "''"
+	--to 1.2.3.4:x "'x'"
+	--to 1.2.3.4:65536 "'65536'"
+	--to ::1/129 "'129'"
+	--to '[::1' "'[::1'"
+	--to '::1]' "'::1]'"
+	--to '[::1]x' "'[::1]x'"
+)
+
 @test "what ls cannot understand is exit status 125, and one line quotes it" {
-	local option value
-	for option in '--sort=colour' '--sort=' '--sort=--port' '--port=x' '--port=0' '--port=9-8' \
-		'--pid=0' '--pid=x' '--pid=-1' '--pid=12x' '--to=x' '--to=' '--to=:' '--to=:0' '--to=1.2.3' \
-		'--to=1.2.3.4/33' '--to=1.2.3.4/x' '--to=1.2.3.4:x' '--to=1.2.3.4:65536' '--to=::1/129' \
-		'--to=[::1' '--to=::1]' '--to=[::1]]:1' '--to=1.2.3.4/' '--to=[::1]x'; do
-		value=${option#*=}
-		run -125 --separate-stderr net "$PORTFENCE" ls "${option%%=*}" "$value"
-		assert_one_line "$value"
+	for ((bad = 0; bad < ${#bad_options[@]}; bad += 3)); do
+		run -125 --separate-stderr net "$PORTFENCE" ls "${bad_options[@]:bad:2}"
+		assert_one_line "${bad_options[bad + 2]}"
 		[ -z "$output" ]
 	done
 	run -125 --separate-stderr net "$PORTFENCE" ls --sort

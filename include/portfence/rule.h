@@ -51,6 +51,9 @@ struct pf_rule_call {
 // Returns true if `text` fits the glob: '*' is any bytes, '?' any one.
 bool pf_rule_glob(const char *glob, const char *text);
 
+// Returns true if the endpoint is one of the destination's.
+bool pf_rule_reaches(const struct pf_rule_destination *to, const struct pf_endpoint *endpoint);
+
 // Returns a bit for every rule that may be about the program with this absolute path: a glob with a
 // slash is about the path, any other about its last part.
 uint64_t pf_rules_candidates(const struct pf_rules *rules, const char *path);
