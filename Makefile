@@ -175,12 +175,15 @@ $(B)/32/libportfence.so: always
 	$(submake) M32= B=$(B)/32 CC='$(CC) -m32 -Wno-psabi' $@
 	@$(call classes,$(B))
 
+# From archives: an image that has libc alone can run the command.
+cli_libraries = -l:libinih.a -l:libjson-c.a
+
 $(B)/portfence: $(core) $(cli)
-	$(CC) $(CFLAGS) $(sanitize) -pie $(hardened) -o $@ $^ -l:libinih.a $(LDFLAGS)
+	$(CC) $(CFLAGS) $(sanitize) -pie $(hardened) -o $@ $^ $(cli_libraries) $(LDFLAGS)
 
 # The command runs where there is libc and nothing else; what needs more is a program of its own.
 $(B)/portfence-prometheus: $(core) $(filter-out %/main.o,$(cli)) $(B)/obj/cli/server/prometheus.o
-	$(CC) $(CFLAGS) $(sanitize) -pie $(hardened) -o $@ $^ -l:libinih.a -lmicrohttpd $(LDFLAGS)
+	$(CC) $(CFLAGS) $(sanitize) -pie $(hardened) -o $@ $^ $(cli_libraries) -lmicrohttpd $(LDFLAGS)
 
 # Nobody asks which lines of these ran.
 $(probes) $(benches) $(stresses): sanitize_coverage =

@@ -17,14 +17,16 @@
 
 // A subcommand: argv[0] is its name. Returns the exit status.
 typedef int cli_main(int argc, char **argv);
-cli_main cli_check, cli_export, cli_run, cli_status, cli_ls, cli_gc, cli_doctor, cli_version;
+cli_main cli_check, cli_doctor, cli_export, cli_gc, cli_log, cli_ls, cli_run, cli_status, cli_version,
+	cli_who;
 
 // Writes "portfence: " and the message to stderr. Returns EXIT_PORTFENCE.
 __attribute__((format(printf, 1, 2))) int cli_error(const char *format, ...);
 
-// Reads the options of a subcommand that takes none but --help, and no argument, or, if `argument`
-// is not NULL, none or one. Returns -1 to go on, or the exit status.
-int cli_options(int argc, char **argv, const char *usage, const char **argument);
+// Reads the options of a subcommand that takes none but --help and, if `json` is not NULL, --json;
+// and no argument, or, if `argument` is not NULL, none or one. Returns -1 to go on, or the exit
+// status.
+int cli_options(int argc, char **argv, const char *usage, const char **argument, bool *json);
 
 // A table of text with aligned columns, its first row the heading.
 struct cli_table;
@@ -72,9 +74,13 @@ struct cli_segment {
 };
 
 // Calls `each` for every segment in PORTFENCE_DIR; says what is wrong with those that cannot be
-// opened. Returns 0, or EXIT_PORTFENCE with a message if the directory cannot be read.
+// opened, the first time it is called. Returns 0, or EXIT_PORTFENCE with a message if the directory
+// cannot be read.
 typedef void cli_segment_fn(struct cli_segment *segment, void *arg);
 int cli_segments(cli_segment_fn *each, void *arg);
+
+// Makes of what anybody may have written what can be printed: anything but visible ASCII is '?'.
+void cli_clean(char *text);
 
 // Returns true for the name of a whole segment of this network namespace.
 bool cli_segment_is_ours(const char *dir, const char *name);

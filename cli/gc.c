@@ -78,7 +78,7 @@ static int files_remove(const char *name)
 int cli_gc(int argc, char **argv)
 {
 	int failed = 0;
-	int result = cli_options(argc, argv, usage, NULL);
+	int result = cli_options(argc, argv, usage, NULL, NULL);
 	if (result >= 0)
 		return result;
 	if (cli_segments(segment_reap, &failed))

@@ -26,14 +26,24 @@ const char *cli_state(const struct pf_socket *socket)
 	return socket->state < sizeof names / sizeof *names ? names[socket->state] : "?";
 }
 
+const char *cli_protocol(uint8_t protocol)
+{
+	return protocol == IPPROTO_UDP ? "udp" : "tcp";
+}
+
+void cli_address(const struct pf_endpoint *endpoint, char *text)
+{
+	if (pf_endpoint_is_ipv4(endpoint))
+		inet_ntop(AF_INET, endpoint->address + 12, text, CLI_ENDPOINT);
+	else
+		inet_ntop(AF_INET6, endpoint->address, text, CLI_ENDPOINT);
+}
+
 void cli_endpoint(const struct pf_endpoint *endpoint, char *text)
 {
-	char address[INET6_ADDRSTRLEN];
+	char address[CLI_ENDPOINT];
 	bool ipv4 = pf_endpoint_is_ipv4(endpoint);
-	if (ipv4)
-		inet_ntop(AF_INET, endpoint->address + 12, address, sizeof address);
-	else
-		inet_ntop(AF_INET6, endpoint->address, address, sizeof address);
+	cli_address(endpoint, address);
 	if (endpoint->port)
 		snprintf(text, CLI_ENDPOINT, ipv4 ? "%s:%u" : "[%s]:%u", address, endpoint->port);
 	else

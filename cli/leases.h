@@ -65,6 +65,9 @@ struct cli_usage cli_usage(const struct cli_port *ports, uint32_t count);
 // Returns true if `text` means the pool: its name, or its ports as `status` shows them.
 bool cli_pool_is(const struct pf_pool *pool, const char *text);
 
+// Returns "tcp" or "udp".
+const char *cli_protocol(uint8_t protocol);
+
 // Returns the name of a socket's state, as ss(8) has it.
 const char *cli_state(const struct pf_socket *socket);
 
@@ -72,7 +75,10 @@ const char *cli_state(const struct pf_socket *socket);
 #define CLI_ENDPOINT 64
 void cli_endpoint(const struct pf_endpoint *endpoint, char *text);
 
-// Which sockets are to be shown.
+// Writes "ADDRESS" into text[CLI_ENDPOINT].
+void cli_address(const struct pf_endpoint *endpoint, char *text);
+
+// Which sockets or leases are to be shown.
 struct cli_filter {
 	const char *pool;       // see cli_pool_is; NULL: any
 	struct pf_ranges ports; // count 0: any
@@ -81,11 +87,22 @@ struct cli_filter {
 	struct pf_rule_destination destination;
 };
 
-// Reads a destination as a policy file has it. Returns 0, or EXIT_PORTFENCE with a message.
-int cli_filter_to(struct cli_filter *filter, const char *destination);
+// Returns true if what is on `port` of `pool` passes.
+bool cli_filter_passes(const struct cli_filter *filter, const struct pf_pool *pool, uint16_t port,
+	pid_t pid, const struct pf_endpoint *peer);
 
-// Returns true if the socket passes, which is on a port of `pool`.
-bool cli_filter_passes(
-	const struct cli_filter *filter, const struct pf_pool *pool, const struct cli_lease *lease);
+// The filter's options, for getopt_long(3).
+enum { CLI_FILTER_POOL = 256, CLI_FILTER_PORT, CLI_FILTER_PID, CLI_FILTER_TO, CLI_FILTER_END };
+#define CLI_FILTER_OPTIONS                                                                         \
+	{"pool", required_argument, NULL, CLI_FILTER_POOL},                                        \
+		{"port", required_argument, NULL, CLI_FILTER_PORT},                                \
+		{"pid", required_argument, NULL, CLI_FILTER_PID},                                  \
+	{                                                                                          \
+		"to", required_argument, NULL, CLI_FILTER_TO                                       \
+	}
+
+// Takes one of them, with its value in optarg, or says what is wrong with another. Returns 0 or
+// EXIT_PORTFENCE.
+int cli_filter_option(struct cli_filter *filter, char **argv, int option);
 
 #endif

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // portfence ls: the leases, as the kernel shows them.
+#include "json.h"
 #include "leases.h"
 
 #include <errno.h>
@@ -24,12 +25,13 @@ static const char usage[] =
 	"      --pool POOL   only that pool's: its name, or its ports as status shows them\n"
 	"      --port PORTS  only these local ports: 20000-20099,20200\n"
 	"      --pid PID     only this process's\n"
-	"      --to PEER     only to ADDRESS[/BITS][:PORTS] or *:PORTS\n"
+	"      --to PEER     only to ADDRESS[/BITS][:PORT] or :PORT\n"
+	"      --json        an array of objects, see portfence(1)\n"
 	"      --no-color    no colours on a terminal\n"
 	"  -h, --help        show this\n";
 
 struct listing {
-	bool all, no_header;
+	bool all, no_header, json;
 	struct cli_filter filter;
 	struct cli_processes *processes;
 	struct cli_leases leases;
@@ -128,8 +130,8 @@ static void segment_read(struct cli_segment *segment, void *arg)
 	for (size_t i = kept; i < leases->count; i++) {
 		const struct cli_lease *lease = &leases->lease[i];
 		if ((listing->all || lease->kind == CLI_LEASE) &&
-			cli_filter_passes(
-				&listing->filter, &segment->segment.pool[lease->pool], lease))
+			cli_filter_passes(&listing->filter, &segment->segment.pool[lease->pool],
+				lease->socket.local.port, lease->pid, &lease->socket.peer))
 			leases->lease[kept++] = *lease;
 	}
 	leases->count = kept;
@@ -152,7 +154,7 @@ static void lease_show(struct cli_table *table, const struct cli_lease *lease, b
 	char local[CLI_ENDPOINT], peer[CLI_ENDPOINT];
 	cli_endpoint(&lease->socket.local, local);
 	cli_endpoint(&lease->socket.peer, peer);
-	cli_table_add(table, "%s", lease->socket.protocol == IPPROTO_UDP ? "udp" : "tcp");
+	cli_table_add(table, "%s", cli_protocol(lease->socket.protocol));
 	cli_table_add(table, "%s", local);
 	cli_table_add(table, "%s", peer);
 	cli_table_add(table, "%s", cli_state(&lease->socket));
@@ -169,6 +171,27 @@ static void lease_show(struct cli_table *table, const struct cli_lease *lease, b
 	cli_table_paint(table, colours[lease->kind]);
 }
 
+static void list_json(const struct cli_leases *leases)
+{
+	static const char *const kinds[] = {"lease", "foreign", "ending"};
+	struct json_object *array = json_object_new_array();
+	for (size_t i = 0; i < leases->count; i++) {
+		const struct cli_lease *lease = &leases->lease[i];
+		const struct pf_socket *socket = &lease->socket;
+		struct json_object *object = json_object_new_object();
+		cli_json_text(object, "pool", lease->name);
+		cli_json_text(object, "protocol", cli_protocol(socket->protocol));
+		cli_json_endpoint(object, "address", "port", &socket->local);
+		cli_json_endpoint(object, "peer_address", "peer_port", &socket->peer);
+		cli_json_text(object, "state", cli_state(socket));
+		cli_json_some(object, "pid", (uint32_t)lease->pid);
+		cli_json_text(object, "command", lease->command);
+		cli_json_text(object, "kind", kinds[lease->kind]);
+		json_object_array_add(array, object);
+	}
+	cli_json_print(array);
+}
+
 static int list(struct listing *listing)
 {
 	static const char *const heading[] = {
@@ -180,6 +203,10 @@ static int list(struct listing *listing)
 	if (cli_segments(segment_read, listing))
 		return EXIT_PORTFENCE;
 	qsort(listing->leases.lease, listing->leases.count, sizeof *listing->leases.lease, compare);
+	if (listing->json) {
+		list_json(&listing->leases);
+		return 0;
+	}
 	for (size_t i = 0; i < listing->leases.count; i++)
 		lease_show(table, &listing->leases.lease[i], listing->all);
 	cli_table_print(table);
@@ -188,58 +215,17 @@ static int list(struct listing *listing)
 
 // --- options -------------------------------------------------------------------------------------
 
-enum { OPTION_SORT = 256, OPTION_POOL, OPTION_PORT, OPTION_PID, OPTION_TO };
+enum { OPTION_SORT = CLI_FILTER_END, OPTION_JSON };
 
 static const struct option options[] = {
 	{"all", no_argument, NULL, 'a'},
 	{"no-header", no_argument, NULL, 'n'},
 	{"sort", required_argument, NULL, OPTION_SORT},
-	{"pool", required_argument, NULL, OPTION_POOL},
-	{"port", required_argument, NULL, OPTION_PORT},
-	{"pid", required_argument, NULL, OPTION_PID},
-	{"to", required_argument, NULL, OPTION_TO},
+	{"json", no_argument, NULL, OPTION_JSON},
 	{"help", no_argument, NULL, 'h'},
+	CLI_FILTER_OPTIONS,
 	{0},
 };
-
-static int ports_read(struct cli_filter *filter, const char *text)
-{
-	char error[PF_ERROR_TEXT];
-	return pf_ranges_parse(text, &filter->ports, error) < 0 ? cli_error("ls: --port %s", error)
-								: 0;
-}
-
-static int pid_read(struct cli_filter *filter, const char *text)
-{
-	char *end;
-	long pid = strtol(text, &end, 10);
-	if (*end || end == text || pid <= 0 || pid > INT32_MAX)
-		return cli_error("ls: '%s' is no process ID", text);
-	filter->pid = (pid_t)pid;
-	return 0;
-}
-
-// Takes one option that has a value, or is one too many. Returns 0 or EXIT_PORTFENCE.
-static int option_take(struct listing *listing, int option, char **argv)
-{
-	switch (option) {
-	case OPTION_SORT:
-		return order_read(optarg);
-	case OPTION_POOL:
-		listing->filter.pool = optarg;
-		return 0;
-	case OPTION_PORT:
-		return ports_read(&listing->filter, optarg);
-	case OPTION_PID:
-		return pid_read(&listing->filter, optarg);
-	case OPTION_TO:
-		return cli_filter_to(&listing->filter, optarg);
-	case ':':
-		return cli_error("ls: '%s' wants a value", argv[optind - 1]);
-	default:
-		return cli_error("ls: no option '%s'; see portfence ls --help", argv[optind - 1]);
-	}
-}
 
 int cli_ls(int argc, char **argv)
 {
@@ -253,8 +239,12 @@ int cli_ls(int argc, char **argv)
 			listing.all = true;
 		else if (option == 'n')
 			listing.no_header = true;
+		else if (option == OPTION_JSON)
+			listing.json = true;
+		else if (option == OPTION_SORT)
+			result = order_read(optarg);
 		else
-			result = option_take(&listing, option, argv);
+			result = cli_filter_option(&listing.filter, argv, option);
 	}
 	if (!result && optind < argc)
 		result = cli_error("ls: '%s' is one argument too many", argv[optind]);

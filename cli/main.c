@@ -15,6 +15,8 @@ static const struct {
 	{"run", cli_run, "run a program whose ephemeral ports come from the given ranges"},
 	{"status", cli_status, "show the pools: size, claim, ports leased, holding and free"},
 	{"ls", cli_ls, "list the leases: local port, peer, state, process"},
+	{"who", cli_who, "say which program has a port, or had it at some time"},
+	{"log", cli_log, "show the leases that were taken last, or follow them"},
 	{"check", cli_check, "check a policy file and show what it says"},
 	{"export", cli_export, "print the pools for nft, iptables, sysctl, suricata, prometheus"},
 	{"gc", cli_gc, "give back what no socket uses, remove what nobody needs"},
@@ -24,8 +26,8 @@ static const struct {
 
 int cli_version(int argc, char **argv)
 {
-	int result =
-		cli_options(argc, argv, "Usage: portfence version\n\nShow the version.\n", NULL);
+	int result = cli_options(
+		argc, argv, "Usage: portfence version\n\nShow the version.\n", NULL, NULL);
 	if (result >= 0)
 		return result;
 	puts("portfence " PF_VERSION);

@@ -8,9 +8,10 @@
 #include <stdio.h>
 #include <string.h>
 
-int cli_options(int argc, char **argv, const char *usage, const char **argument)
+int cli_options(int argc, char **argv, const char *usage, const char **argument, bool *json)
 {
 	static const struct option options[] = {
+		{"json", no_argument, NULL, 'j'},
 		{"help", no_argument, NULL, 'h'},
 		{0},
 	};
@@ -21,8 +22,11 @@ int cli_options(int argc, char **argv, const char *usage, const char **argument)
 			fputs(usage, stdout);
 			return 0;
 		}
-		return cli_error("%s: no option '%s'; see portfence %s --help", argv[0],
-			argv[optind - 1], argv[0]);
+		if (option == 'j' && json)
+			*json = true;
+		else
+			return cli_error("%s: no option '%s'; see portfence %s --help", argv[0],
+				argv[optind - 1], argv[0]);
 	}
 	if (argument && optind < argc)
 		*argument = argv[optind++];

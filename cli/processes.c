@@ -35,6 +35,13 @@ struct cli_processes {
 	struct member *members;
 };
 
+void cli_clean(char *text)
+{
+	for (; *text; text++)
+		if (!isgraph((unsigned char)*text))
+			*text = '?';
+}
+
 // Reads the name of a process, "?" if it has just ended; odd characters become '?'.
 static void command_read(pid_t pid, char command[16])
 {
@@ -47,9 +54,7 @@ static void command_read(pid_t pid, char command[16])
 	if (fgets(command, 16, file))
 		command[strcspn(command, "\n")] = 0;
 	fclose(file);
-	for (char *c = command; *c; c++)
-		if (!isgraph((unsigned char)*c))
-			*c = '?';
+	cli_clean(command);
 }
 
 static void owner_add(struct cli_processes *processes, uint64_t inode, pid_t pid)

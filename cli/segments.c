@@ -36,7 +36,11 @@ static int segment_open(const char *dir, const char *name, const struct pf_segme
 	struct cli_segment *segment, char *reason)
 {
 	snprintf(segment->path, sizeof segment->path, "%s/%s", dir, name);
-	return pf_segment_open(segment->path, owner, &segment->policy, &segment->segment, reason);
+	int result =
+		pf_segment_open(segment->path, owner, &segment->policy, &segment->segment, reason);
+	for (uint32_t i = 0; result == 0 && i < segment->segment.pools; i++)
+		cli_clean(segment->segment.pool[i].name);
+	return result;
 }
 
 bool cli_segment_is_ours(const char *dir, const char *name)
@@ -53,6 +57,7 @@ bool cli_segment_is_ours(const char *dir, const char *name)
 
 int cli_segments(cli_segment_fn *each, void *arg)
 {
+	static bool again;
 	const char *dir = cli_segment_dir();
 	uint64_t netns = pf_diag_netns();
 	struct dirent **names;
@@ -66,7 +71,8 @@ int cli_segments(cli_segment_fn *each, void *arg)
 		if (!is_ours(names[i]->d_name, netns, &owner)) {
 			// another namespace's, another user's, or no segment at all
 		} else if (segment_open(dir, names[i]->d_name, &owner, &segment, reason) < 0) {
-			cli_error("%s", reason);
+			if (!again)
+				cli_error("%s", reason);
 		} else {
 			each(&segment, arg);
 			pf_segment_close(&segment.segment);
@@ -74,5 +80,6 @@ int cli_segments(cli_segment_fn *each, void *arg)
 		free(names[i]);
 	}
 	free(names);
+	again = true;
 	return 0;
 }

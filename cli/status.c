@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: MIT
 // portfence status: the pools.
+#include "json.h"
 #include "leases.h"
 
 #include <portfence/reap.h>
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 static const char usage[] =
-	"Usage: portfence status [--no-color] [POOL]\n"
+	"Usage: portfence status [--no-color] [--json] [POOL]\n"
 	"\n"
 	"Show the pools of this network namespace, after giving back what no socket uses. POOL, a\n"
 	"name or ports as they are shown, is shown in detail, one thing a line. On a terminal,\n"
-	"columns that do not fit are left out.\n"
+	"columns that do not fit are left out. With --json, all is an array of objects, see\n"
+	"portfence(1).\n"
 	"\n"
 	"  SIZE       ports in the pool\n"
 	"  CLAIM      how ports are fixed on outgoing TCP sockets: late (at connect) or bind\n"
@@ -44,6 +45,7 @@ struct report {
 	size_t width; // of the terminal; 0: there is none
 	struct cli_processes *processes;
 	struct cli_table *table;
+	struct json_object *array; // NULL: no JSON
 };
 
 static unsigned long long counted(const struct view *view, enum pf_counter counter)
@@ -96,20 +98,45 @@ static void row_add(const struct report *report, const struct view *view)
 	cli_table_add(table, "%llu", counted(view, PF_COUNT_REAPED));
 }
 
-// Adds one thing of a pool, a row of its own.
-__attribute__((format(printf, 3, 4))) static void item_add(
-	struct cli_table *table, const char *name, const char *format, ...)
+// Where the details of a pool go: rows of their own, or the fields of an object.
+struct details {
+	struct cli_table *table;
+	struct json_object *object; // NULL: the table
+};
+
+static void text_add(const struct details *details, const char *name, const char *text)
 {
-	char value[PF_SEGMENT_PATH + PF_RANGES_TEXT];
-	va_list arguments;
-	va_start(arguments, format);
-	vsnprintf(value, sizeof value, format, arguments);
-	va_end(arguments);
-	cli_table_add(table, "%s", name);
-	cli_table_add(table, "%s", value);
+	if (details->object)
+		cli_json_text(details->object, name, text);
+	else {
+		cli_table_add(details->table, "%s", name);
+		cli_table_add(details->table, "%s", text);
+	}
 }
 
-static void counters_add(struct cli_table *table, const struct view *view)
+// Adds a number that has this colour if it is not 0.
+static void number_add(const struct details *details, const char *name, unsigned long long number,
+	enum cli_colour colour)
+{
+	if (details->object)
+		cli_json_number(details->object, name, number);
+	else {
+		cli_table_add(details->table, "%s", name);
+		trouble_add(details->table, number, colour);
+	}
+}
+
+static void hold_add(const struct details *details, uint32_t hold_ms)
+{
+	char text[32];
+	snprintf(text, sizeof text, "%g s", hold_ms / 1000.0);
+	if (details->object)
+		cli_json_number(details->object, "hold_ms", hold_ms);
+	else
+		text_add(details, "hold", text);
+}
+
+static void counters_add(const struct details *details, const struct view *view)
 {
 	static const struct {
 		const char *name;
@@ -124,36 +151,47 @@ static void counters_add(struct cli_table *table, const struct view *view)
 		{"quota", PF_COUNT_QUOTA, CLI_WARN},
 		{"reaped", PF_COUNT_REAPED, CLI_PLAIN},
 	};
-	for (size_t i = 0; i < sizeof counters / sizeof *counters; i++) {
-		cli_table_add(table, "%s", counters[i].name);
-		trouble_add(table, counted(view, counters[i].counter), counters[i].colour);
-	}
+	for (size_t i = 0; i < sizeof counters / sizeof *counters; i++)
+		number_add(details, counters[i].name, counted(view, counters[i].counter),
+			counters[i].colour);
 }
 
-static void detail_show(const struct view *view)
+static void details_add(const struct details *details, const struct view *view)
 {
 	char ranges[PF_RANGES_TEXT];
 	const struct pf_pool *pool = view->pool;
 	const struct cli_usage *now = &view->usage;
-	CLI_TABLE table = cli_table_new(2);
 	pf_ranges_format(&pool->ranges, ranges);
-	item_add(table, "pool", "%s", pool->name);
-	item_add(table, "ports", "%s", ranges);
-	item_add(table, "size", "%u", pool->ranges.ports);
-	item_add(table, "sharing", "%s",
-		(pool->flags & PF_POLICY_EXCLUSIVE) ? "none" : "destination");
-	item_add(table, "claim", "%s", claim_name(pool));
-	item_add(table, "hold", "%g s", pool->hold_ms / 1000.0);
-	item_add(table, "leased", "%u", now->leased);
-	item_add(table, "busy", "%u", now->busy);
-	item_add(table, "holding", "%u", now->holding);
-	item_add(table, "free", "%u", now->free);
-	item_add(table, "foreign", "%u", now->foreign);
-	item_add(table, "sockets", "%u", view->sockets);
-	item_add(table, "intruders", "%u", view->intruders);
-	counters_add(table, view);
-	item_add(table, "segment", "%s", view->segment->path);
+	text_add(details, "pool", pool->name);
+	text_add(details, "ports", ranges);
+	number_add(details, "size", pool->ranges.ports, CLI_PLAIN);
+	text_add(details, "sharing", (pool->flags & PF_POLICY_EXCLUSIVE) ? "none" : "destination");
+	text_add(details, "claim", claim_name(pool));
+	hold_add(details, pool->hold_ms);
+	number_add(details, "leased", now->leased, CLI_PLAIN);
+	number_add(details, "busy", now->busy, CLI_PLAIN);
+	number_add(details, "holding", now->holding, CLI_PLAIN);
+	number_add(details, "free", now->free, CLI_PLAIN);
+	number_add(details, "foreign", now->foreign, CLI_PLAIN);
+	number_add(details, "sockets", view->sockets, CLI_PLAIN);
+	number_add(details, "intruders", view->intruders, CLI_PLAIN);
+	counters_add(details, view);
+	text_add(details, "segment", view->segment->path);
+}
+
+static void detail_show(const struct view *view)
+{
+	CLI_TABLE table = cli_table_new(2);
+	const struct details details = {.table = table};
+	details_add(&details, view);
 	cli_table_print(table);
+}
+
+static void json_add(struct json_object *array, const struct view *view)
+{
+	const struct details details = {.object = json_object_new_object()};
+	details_add(&details, view);
+	json_object_array_add(array, details.object);
 }
 
 static void pool_show(struct report *report, const struct cli_segment *segment, uint32_t i,
@@ -168,14 +206,16 @@ static void pool_show(struct report *report, const struct cli_segment *segment, 
 		view.sockets += lease->pool == i && lease->kind == CLI_LEASE;
 		view.intruders += lease->pool == i && lease->kind == CLI_FOREIGN;
 	}
-	if (!report->pool) {
+	if (report->array)
+		json_add(report->array, &view);
+	else if (!report->pool)
 		row_add(report, &view);
-		return;
+	else {
+		if (report->found)
+			putchar('\n');
+		detail_show(&view);
 	}
-	if (report->found)
-		putchar('\n');
 	report->found = true;
-	detail_show(&view);
 }
 
 static void segment_show(struct cli_segment *segment, void *arg)
@@ -197,7 +237,8 @@ int cli_status(int argc, char **argv)
 	static const char *const heading[] = {"POOL", "PORTS", "SIZE", "CLAIM", "LEASED", "HOLDING",
 		"FREE", "FOREIGN", "EXHAUSTED", "REFUSED", "FALLBACK", "QUOTA", "REAPED"};
 	struct report report = {.width = isatty(STDOUT_FILENO) ? cli_terminal_width() : 0};
-	int result = cli_options(argc, argv, usage, &report.pool);
+	bool json = false;
+	int result = cli_options(argc, argv, usage, &report.pool, &json);
 	if (result >= 0)
 		return result;
 	CLI_PROCESSES processes = cli_processes_new();
@@ -206,11 +247,16 @@ int cli_status(int argc, char **argv)
 		cli_table_add(table, "%s", heading[i]);
 	report.processes = processes;
 	report.table = table;
-	if (cli_segments(segment_show, &report))
-		return EXIT_PORTFENCE;
-	if (!report.pool)
+	if (json)
+		report.array = json_object_new_array();
+	result = cli_segments(segment_show, &report);
+	if (!result && report.pool && !report.found)
+		result = cli_error("status: no pool '%s' here", report.pool);
+	if (result)
+		json_object_put(report.array);
+	else if (json)
+		cli_json_print(report.array);
+	else if (!report.pool)
 		cli_table_print_within(table, report.width);
-	else if (!report.found)
-		return cli_error("status: no pool '%s' here", report.pool);
-	return 0;
+	return result;
 }

@@ -118,7 +118,7 @@ as_nobody()
 	done
 }
 
-@test "status and gc while a segment is scribbled on" {
+@test "the command while a segment is scribbled on" {
 	for kind in random header times; do
 		name=$(segment_of "$BIND_POOL")
 		serve "$PROBE/scribble" "$name" "$kind"
@@ -128,6 +128,12 @@ as_nobody()
 			[ "$status" -eq 0 ] || [ "$status" -eq 125 ]
 			run net timeout -s ABRT 20 "$PORTFENCE" gc
 			[ "$status" -eq 0 ] || [ "$status" -eq 125 ]
+			for listing in status ls log; do
+				net timeout -s ABRT 20 "$PORTFENCE" $listing --json |
+					/usr/bin/python3 -m json.tool >/dev/null
+			done
+			run net timeout -s ABRT 20 "$PORTFENCE" who --at now 20500
+			[ "$status" -le 1 ]
 		done
 		servers_end
 		sink_start
@@ -194,6 +200,42 @@ as_nobody()
 	chmod 600 "$name"
 	truncate -s 8G "$name"
 	assert_falls_back 'damaged (its size)'
+}
+
+# Writes a lease into a segment's ring, whole and sealed, as somebody who means harm would.
+forge()
+{
+	/usr/bin/python3 - "$1" <<-'EOF'
+		import mmap, struct, sys
+		NAME = b"\x1b]0;gotcha\x07\xff\""
+		def forge(number, port, protocol, how, pool):
+		    words = [2**64 - 1, 2**64 - 1, port | 53 << 16 | protocol << 32 | how << 40 | pool << 48]
+		    words += struct.unpack("<4Q", b"\xff" * 16 + NAME.ljust(16, b"\xff"))
+		    total = 0x65636e6566747270 ^ number
+		    for word in words:
+		        total = (total ^ word) * 0x9e3779b97f4a7c15 % 2**64
+		    return struct.pack("<8Q", number | total >> 32 << 32, *words)
+		with open(sys.argv[1], "r+b") as file:
+		    segment = mmap.mmap(file.fileno(), 0)
+		ring = len(segment) - 1024 * 64
+		entries = [(20500, 6, 1, 0), (20501, 6, 1, 1), (20502, 6, 1, 255), (20503, 6, 9, 0),
+		    (20504, 6, 0, 0), (20505, 132, 1, 0), (19999, 6, 1, 0), (0, 6, 1, 0), (21000, 17, 5, 0)]
+		for at, entry in enumerate(entries):
+		    segment[ring + 64 * at:ring + 64 * at + 64] = forge(at + 2**20, *entry)
+	EOF
+}
+
+@test "leases that somebody made up: what cannot be is not shown, and nothing can harm a terminal" {
+	name=$(segment_of "$BIND_POOL")
+	forge "$name"
+	net "$PORTFENCE" log --no-header >"$BATS_TEST_TMPDIR/log"
+	cat -v "$BATS_TEST_TMPDIR/log"
+	[ "$(wc -l <"$BATS_TEST_TMPDIR/log")" -eq 1 ]
+	grep -q ' 20500 .*?]0;gotcha??"' "$BATS_TEST_TMPDIR/log"
+	run -1 grep -P '[^\x20-\x7e]' "$BATS_TEST_TMPDIR/log"
+	net "$PORTFENCE" log --json | /usr/bin/python3 -m json.tool
+	net "$PORTFENCE" who --json --at now 20500 || [ $? -eq 1 ]
+	fence "$BIND_POOL" "$PROBE/dial" tcp 127.0.0.1 8080 | assert_ports_in "$BIND_POOL"
 }
 
 # Setuid programs run unfenced; the command of root looks into every user's segments.

@@ -5,7 +5,7 @@
 set -eu
 
 # PACKAGE:COMMAND is wanted only where COMMAND is not there from elsewhere.
-build='gcc libc6-dev make uthash-dev libinih-dev libmicrohttpd-dev'
+build='gcc libc6-dev make uthash-dev libinih-dev libjson-c-dev libmicrohttpd-dev'
 demo="$build curl iproute2 nginx-light:nginx python3"
 check="$demo bats libcmocka-dev libmnl-dev util-linux mount procps wget apache2-utils wrk strace valgrind hyperfine
 	redis-server redis-tools postgresql bind9-dnsutils ldnsutils dnsmasq-base vsftpd lftp
