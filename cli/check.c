@@ -132,6 +132,13 @@ static void destination_show(FILE *stream, const struct pf_rule_destination *to)
 		fprintf(stream, to->first == to->last ? ":%u" : ":%u-%u", to->first, to->last);
 }
 
+// Begins a condition, or goes on with its next word.
+static void condition_begin(FILE *stream, bool is_first, const char *name)
+{
+	if (is_first)
+		fprintf(stream, "%s%s", ftell(stream) > 0 ? ", " : "", name);
+}
+
 // Returns the conditions of a rule, for free().
 static char *conditions_text(const struct pf_rule *rule)
 {
@@ -140,27 +147,27 @@ static char *conditions_text(const struct pf_rule *rule)
 	FILE *stream = open_memstream(&text, &size);
 	if (!stream)
 		exit(cli_error("out of memory"));
-	const char *glob = rule->program, *between = "";
-	for (uint32_t i = 0; i < rule->programs; i++, glob += strlen(glob) + 1)
-		fprintf(stream, i ? " %s" : "program %s", glob);
-	between = rule->programs ? ", " : "";
+	const char *glob = rule->program;
+	for (uint32_t i = 0; i < rule->programs; i++, glob += strlen(glob) + 1) {
+		condition_begin(stream, i == 0, "program");
+		fprintf(stream, " %s", glob);
+	}
 	for (uint32_t i = 0; i < rule->users; i++) {
-		fprintf(stream, "%s%s", i ? "" : between, i ? "" : "user");
+		condition_begin(stream, i == 0, "user");
 		user_show(stream, rule->user[i]);
 	}
-	between = rule->users ? ", " : between;
 	for (uint32_t i = 0; i < rule->groups; i++) {
-		fprintf(stream, "%s%s", i ? "" : between, i ? "" : "group");
+		condition_begin(stream, i == 0, "group");
 		group_show(stream, rule->group[i]);
 	}
-	between = rule->groups ? ", " : between;
 	for (uint32_t i = 0; i < rule->destinations; i++) {
-		fprintf(stream, "%s%s", i ? "" : between, i ? "" : "destination");
+		condition_begin(stream, i == 0, "destination");
 		destination_show(stream, &rule->destination[i]);
 	}
-	between = rule->destinations ? ", " : between;
-	if (rule->flags != (PF_POLICY_TCP | PF_POLICY_UDP))
-		fprintf(stream, "%sprotocol %s", between, protocols_text(rule->flags));
+	if (rule->flags != (PF_POLICY_TCP | PF_POLICY_UDP)) {
+		condition_begin(stream, true, "protocol ");
+		fputs(protocols_text(rule->flags), stream);
+	}
 	if (fclose(stream) != 0)
 		exit(cli_error("out of memory"));
 	return text;

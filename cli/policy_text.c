@@ -82,25 +82,28 @@ const struct policy_entry *policy_text_find(
 // A line of the file, and what libinih makes of it.
 struct line {
 	struct policy_word word; // without its end
+	bool has_key;            // that libinih saw
 	char section[LINE_MAX_BYTES + 8], key[LINE_MAX_BYTES + 8], value[LINE_MAX_BYTES + 8];
 };
 
 static int line_seen(void *arg, const char *section, const char *key, const char *value)
 {
 	struct line *line = arg;
+	line->has_key = true;
 	snprintf(line->section, sizeof line->section, "%s", section);
 	snprintf(line->key, sizeof line->key, "%s", key);
 	snprintf(line->value, sizeof line->value, "%s", value);
 	return 1;
 }
 
-// Has libinih read the line, with text of ours around it. Returns false if it does not like it.
+// Has libinih read the line, with text of ours around it. Returns false if it sees no key.
 static bool line_parse(struct line *line, const char *before, const char *behind)
 {
 	char whole[LINE_MAX_BYTES + 8];
 	snprintf(whole, sizeof whole, "%s%.*s%s\n", before, (int)line->word.length, line->word.text,
 		behind);
-	return ini_parse_string(whole, line_seen, line) == 0;
+	line->has_key = false;
+	return ini_parse_string(whole, line_seen, line) == 0 && line->has_key;
 }
 
 // Adds the bytes to the entry's value, ${VARIABLE} replaced and $$ as $.
