@@ -15,7 +15,8 @@ check="$demo bats libcmocka-dev libmnl-dev util-linux mount procps wget apache2-
 	clang gcc-multilib musl-tools qemu-user
 	binutils-aarch64-linux-gnu libc6-dev-arm64-cross libgcc-12-dev-arm64-cross
 	binutils-s390x-linux-gnu libc6-dev-s390x-cross libgcc-12-dev-s390x-cross
-	golang-go:go libcap2-bin nftables:nft iptables prometheus:promtool python3-yaml"
+	golang-go:go libcap2-bin nftables:nft iptables prometheus:promtool python3-yaml
+	bash-completion zsh"
 cov="$check llvm libclang-rt-dev"
 fuzz="$build clang libclang-rt-14-dev"
 lint="$build clang clang-format clang-tidy cppcheck shellcheck"
