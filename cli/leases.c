@@ -8,6 +8,8 @@
 // has ended), the ledger's word stands.
 #include "leases.h"
 
+#include <portfence/reap.h>
+
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -166,6 +168,16 @@ void cli_leases_add(struct cli_leases *leases, const struct cli_segment *segment
 				protocols[i] == IPPROTO_UDP ? "UDP" : "TCP", strerror(-result));
 	}
 	heirless_disown(leases->lease + before, leases->count - before);
+}
+
+void cli_leases_refresh(
+	struct cli_leases *leases, struct cli_segment *segment, struct cli_processes *processes)
+{
+	uint32_t reaped;
+	int result = pf_reap(&segment->segment, &reaped);
+	if (result < 0)
+		cli_error("%s: cannot reap: %s", segment->path, strerror(-result));
+	cli_leases_add(leases, segment, processes);
 }
 
 void cli_leases_free(struct cli_leases *leases)

@@ -35,6 +35,10 @@ struct cli_leases {
 void cli_leases_add(struct cli_leases *leases, const struct cli_segment *segment,
 	struct cli_processes *processes);
 
+// Gives back what no socket uses, then adds as above.
+void cli_leases_refresh(
+	struct cli_leases *leases, struct cli_segment *segment, struct cli_processes *processes);
+
 void cli_leases_free(struct cli_leases *leases);
 #define CLI_LEASES __attribute__((cleanup(cli_leases_free))) struct cli_leases
 

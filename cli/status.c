@@ -5,6 +5,7 @@
 
 #include <portfence/reap.h>
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -221,12 +222,8 @@ static void pool_show(struct report *report, const struct cli_segment *segment, 
 static void segment_show(struct cli_segment *segment, void *arg)
 {
 	struct report *report = arg;
-	uint32_t reaped;
 	CLI_LEASES leases = {0};
-	int result = pf_reap(&segment->segment, &reaped);
-	if (result < 0)
-		cli_error("%s: cannot reap: %s", segment->path, strerror(-result));
-	cli_leases_add(&leases, segment, report->processes);
+	cli_leases_refresh(&leases, segment, report->processes);
 	for (uint32_t i = 0; i < segment->segment.pools; i++)
 		if (!report->pool || cli_pool_is(&segment->segment.pool[i], report->pool))
 			pool_show(report, segment, i, &leases);
