@@ -6,6 +6,7 @@ bindir = $(PREFIX)/bin
 libdir = $(PREFIX)/lib
 mandir = $(PREFIX)/share/man
 datadir = $(PREFIX)/share
+zshdir = $(datadir)/zsh/site-functions
 
 # M32=1 builds the library for 32-bit programs, too (Debian: gcc-multilib), in 32/ beside the other.
 # SAN=address|undefined|thread builds with that sanitizer, SAN=coverage (CC=clang) so that every
@@ -136,6 +137,10 @@ uninstall: ## remove what install put there
 	rm -f $(DESTDIR)$(bindir)/portfence $(foreach f,$(extras),$(DESTDIR)$(lastword $(subst :, ,$f)))
 	rm -rf $(DESTDIR)$(libdir)/portfence
 
+deb: ## build a Debian package: portfence_VERSION_ARCH.deb
+	@tests/setup.sh deb
+	@packaging/deb.sh $(VERSION)
+
 clean: ## remove what was built
 	rm -rf build build-*
 
@@ -145,9 +150,9 @@ help: ## list the verbs
 
 # FILE:PLACE of what is installed where it exists.
 extras = $(foreach n,1 5 7,$(foreach f,$(wildcard docs/*.$n),$f:$(mandir)/man$n/$(notdir $f))) \
-	$(foreach f,$(wildcard config/*.conf),$f:$(datadir)/doc/portfence/examples/$(notdir $f)) \
+	$(foreach f,$(wildcard config/*),$f:$(datadir)/doc/portfence/examples/$(notdir $f)) \
 	$(foreach f,$(wildcard completions/portfence.bash),$f:$(datadir)/bash-completion/completions/portfence) \
-	$(foreach f,$(wildcard completions/_portfence),$f:$(datadir)/zsh/site-functions/_portfence) \
+	$(foreach f,$(wildcard completions/_portfence),$f:$(zshdir)/_portfence) \
 	$(foreach f,$(wildcard completions/portfence.fish),$f:$(datadir)/fish/vendor_completions.d/portfence.fish)
 
 # The names of $LIB in a loader, as the gcc of its distribution has them: ask it, whatever compiles.
@@ -244,4 +249,4 @@ $(B)/flags: always
 
 .DELETE_ON_ERROR:
 .PHONY: all demo check check-unit check-bats asan ubsan tsan valgrind cov fuzz lint fmt bench \
-	stress install uninstall clean help units probes preloads fuzzers benches programs always
+	stress install uninstall deb clean help units probes preloads fuzzers benches programs always

@@ -58,7 +58,7 @@ check_cppcheck()
 
 check_shell()
 {
-	shellcheck -x tests/*.sh tests/stress/*.sh tests/fuzz/*.sh tests/*.bats tests/*.bash .ci/run completions/*.bash bench/*.sh ||
+	shellcheck -x tests/*.sh tests/stress/*.sh tests/fuzz/*.sh tests/*.bats tests/*.bash .ci/run completions/*.bash packaging/*.sh config/*.sh bench/*.sh ||
 		violation 'shellcheck'
 }
 

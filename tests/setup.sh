@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Installs what a verb needs and Debian does not have yet: setup.sh build|demo|check|cov|lint|fuzz
+# Installs what a verb needs and Debian does not have yet: setup.sh build|demo|check|cov|lint|fuzz|deb
 # Says nothing and asks nobody when nothing is missing. No daemon is started by it.
 set -eu
 
@@ -16,9 +16,10 @@ check="$demo bats libcmocka-dev libmnl-dev util-linux mount procps wget apache2-
 	binutils-aarch64-linux-gnu libc6-dev-arm64-cross libgcc-12-dev-arm64-cross
 	binutils-s390x-linux-gnu libc6-dev-s390x-cross libgcc-12-dev-s390x-cross
 	golang-go:go libcap2-bin nftables:nft iptables prometheus:promtool python3-yaml
-	bash-completion zsh"
+	bash-completion zsh dpkg-dev debhelper lintian mandoc"
 cov="$check llvm libclang-rt-dev"
 fuzz="$build clang libclang-rt-14-dev"
+deb="$build dpkg-dev debhelper"
 lint="$build clang clang-format clang-tidy cppcheck shellcheck"
 
 PATH=$PATH:/usr/sbin:/sbin
@@ -71,13 +72,14 @@ check) wanted=$check ;;
 cov) wanted=$cov ;;
 lint) wanted=$lint ;;
 fuzz) wanted=$fuzz ;;
+deb) wanted=$deb ;;
 install) # from below, as root
 	shift
 	install_packages "$@"
 	exit
 	;;
 *)
-	echo 'usage: setup.sh build|demo|check|cov|lint|fuzz' >&2
+	echo 'usage: setup.sh build|demo|check|cov|lint|fuzz|deb' >&2
 	exit 2
 	;;
 esac
