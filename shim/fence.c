@@ -264,16 +264,27 @@ struct pf_pool *pf_fence_pool(int fd, enum pf_fd_kind kind, const struct pf_endp
 	return &segment->pool[pool];
 }
 
+// Asks the kernel now what a lease would ask in a new process.
+static void process_prepare(void)
+{
+	pf_fdmap_epoch();
+	pf_history_prepare();
+	pf_random();
+}
+
 void pf_fence_prepare(void)
 {
-	if (pf_fence() != PF_FENCE_ON || pf_fence_attached())
+	if (pf_fence() != PF_FENCE_ON)
 		return;
+	if (pf_fence_attached()) {
+		process_prepare();
+		return;
+	}
 	// The namespace is known by its sockets.
 	int fd = (int)pf_sys(SYS_socket, AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return;
 	pf_fence_segment(fd);
-	pf_fdmap_epoch();
-	pf_random();
+	process_prepare();
 	pf_sys(SYS_close, fd);
 }

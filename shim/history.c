@@ -34,12 +34,6 @@ static int command_line(char *line, size_t length, void *arg)
 	return 1;
 }
 
-void pf_history_start(void)
-{
-	if (!command[0])
-		pf_segment_each_line("/proc/self/comm", '\n', command_line, NULL);
-}
-
 // Returns pid | uid << 32 of this process.
 static uint64_t who(void)
 {
@@ -51,6 +45,17 @@ static uint64_t who(void)
 	if (writer)
 		pf_word_put(&writer->who, known);
 	return known;
+}
+
+void pf_history_start(void)
+{
+	if (!command[0])
+		pf_segment_each_line("/proc/self/comm", '\n', command_line, NULL);
+}
+
+void pf_history_prepare(void)
+{
+	who();
 }
 
 void pf_history_add(struct pf_segment *segment, struct pf_fd lease, enum pf_how how,

@@ -179,12 +179,13 @@ no_datagram_socket_in()
 
 # --- seccomp --------------------------------------------------------------------------------------
 
-# In a sandbox, before its first socket and after it, a program gets the answers that it gets
+# In a sandbox, before its first socket, after it, and in a child, a program gets the answers that it gets
 # without a fence, and ports of the pool: assert_same_in_sandbox errno|kill own|more ports|none
 assert_same_in_sandbox()
 {
 	local pool moment
-	for moment in before after; do
+	net sysctl -qw net.ipv4.tcp_max_tw_buckets=0
+	for moment in before after forked; do
 		net "$PROBE/sandbox" 8080 "$1" $moment "$2" "$3" | sed 's/^port .*/port/' >"$BATS_TEST_TMPDIR/bare"
 		for pool in "$BIND_POOL" "$LATE_POOL"; do
 			preload "$pool" "$PROBE/sandbox" 8080 "$1" $moment "$2" "$3" >"$BATS_TEST_TMPDIR/wrapped"

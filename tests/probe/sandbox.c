@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Shuts itself into a seccomp filter that allows the calls of this program and no others, before or
-// after its first connection; what else is called gets EPERM, or ends the program. Then works
-// ("ports"), or makes calls that need no port ("none"). Prints each call's answer, and the ports.
+// after its first connection, or in a child after it; what else is called gets EPERM, or ends the
+// program. Then works ("ports"), or makes calls that need no port ("none"). Prints each call's
+// answer, and the ports.
 #define _GNU_SOURCE 1
 #include <err.h>
 #include <errno.h>
@@ -18,6 +19,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define COUNT(array) (sizeof(array) / sizeof(*(array)))
@@ -139,19 +141,25 @@ static void others_work(int connected, int pair, int file, bool asks)
 int main(int argc, char **argv)
 {
 	int pair[2], connected = -1, inherited, file = open("/dev/null", O_RDONLY);
+	int status;
+	pid_t child;
 	bool kills;
 
 	if (argc < 6)
-		errx(2, "usage: sandbox PORT errno|kill before|after own|more ports|none");
+		errx(2, "usage: sandbox PORT errno|kill before|after|forked own|more ports|none");
 	to.sin_port = htons((uint16_t)atoi(argv[1]));
 	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	(void)strerrorname_np(EPERM);
 	socketpair(AF_UNIX, SOCK_DGRAM, 0, pair);
 	inherited = (int)syscall(SYS_socket, AF_INET, SOCK_STREAM, 0);
-	if (strcmp(argv[3], "after") == 0) {
+	if (strcmp(argv[3], "before") != 0) {
 		connected = socket(AF_INET, SOCK_STREAM, 0);
 		if (connect(connected, (struct sockaddr *)&to, sizeof(to)) < 0)
 			err(1, "connect");
+	}
+	if (strcmp(argv[3], "forked") == 0 && (child = fork()) != 0) {
+		waitpid(child, &status, 0);
+		return status != 0;
 	}
 	kills = strcmp(argv[2], "kill") == 0;
 	sandbox_enter(kills, strcmp(argv[4], "more") == 0);
