@@ -18,7 +18,7 @@
 // A subcommand: argv[0] is its name. Returns the exit status.
 typedef int cli_main(int argc, char **argv);
 cli_main cli_check, cli_doctor, cli_export, cli_gc, cli_log, cli_ls, cli_map, cli_run, cli_status,
-	cli_version, cli_who;
+	cli_top, cli_version, cli_who;
 
 // Writes "portfence: " and the message to stderr. Returns EXIT_PORTFENCE.
 __attribute__((format(printf, 1, 2))) int cli_error(const char *format, ...);

@@ -18,6 +18,7 @@ static const struct {
 	{"who", cli_who, "say which program has a port, or had it at some time"},
 	{"log", cli_log, "show the leases that were taken last, or follow them"},
 	{"map", cli_map, "draw the pools: a cell for each port, or for some"},
+	{"top", cli_top, "show pools and processes, again and again"},
 	{"check", cli_check, "check a policy file and show what it says"},
 	{"export", cli_export, "print the pools for nft, iptables, sysctl, suricata, prometheus"},
 	{"gc", cli_gc, "give back what no socket uses, remove what nobody needs"},

@@ -5,9 +5,10 @@
 set -eu
 
 # PACKAGE:COMMAND is wanted only where COMMAND is not there from elsewhere.
-build='gcc libc6-dev make uthash-dev libinih-dev libjson-c-dev libmicrohttpd-dev'
+build='gcc libc6-dev make uthash-dev libinih-dev libjson-c-dev libmicrohttpd-dev
+	libncurses-dev'
 demo="$build curl iproute2 nginx-light:nginx python3"
-check="$demo bats libcmocka-dev libmnl-dev util-linux mount procps wget apache2-utils wrk strace valgrind hyperfine
+check="$demo bats libcmocka-dev libmnl-dev util-linux mount procps wget apache2-utils wrk strace tmux valgrind hyperfine
 	redis-server redis-tools postgresql bind9-dnsutils ldnsutils dnsmasq-base vsftpd lftp
 	openssh-server openssh-client netcat-openbsd socat xxd
 	libjemalloc2 libtcmalloc-minimal4 libfaketime libproxychains4 microsocks iperf3
