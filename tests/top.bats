@@ -116,7 +116,7 @@ holders_are()
 	three_start
 	top_start 80 24
 	assert_boxes 80 24
-	wait_for_screen has '│ default 20000-20099 \[\|+ +\] +8 +0 +9[2-5] +0 │'
+	wait_for_screen has '│ default 20000-20099 \[\|+ +\] +8 +0 +9[2-7] +0 │'
 	wait_for_screen has '│ +[0-9]+ holder-a +20000-20099 +5  127.0.0.1:8080 \(3\), 1 more +│'
 	wait_for_screen has '│ +[0-9]+ holder-b +30000-30009 +1  127.0.0.1:8080 +│'
 }
@@ -125,7 +125,7 @@ holders_are()
 	three_start
 	top_start 200 50
 	assert_boxes 200 50
-	wait_for_screen has '│ default 20000-20099 \[\|{9,} +\] +8 +0 +9[2-5] +0 +0 │'
+	wait_for_screen has '│ default 20000-20099 \[\|{6,} +\] +8 +0 +9[2-7] +0 +0 │'
 	wait_for_screen has ' holder-a +20000-20099 +5  127.0.0.1:8080 \(3\), 127.0.0.2:8080 \(2\) +│'
 }
 
@@ -273,7 +273,7 @@ holders_are()
 	echo "$output"
 	[ -z "$stderr" ]
 	[ "$(tr -s ' ' <<<"${lines[0]}")" = 'POOL PORTS SIZE LEASED HOLDING FREE FOREIGN EXHAUSTED' ]
-	grep -Eqx 'default +20000-20099 +100 +8 +0 +9[2-5] +0 +0' <<<"$output"
+	grep -Eqx 'default +20000-20099 +100 +8 +0 +9[2-7] +0 +0' <<<"$output"
 	grep -Eqx '[0-9]+ +holder-a +20000-20099 +5 +127.0.0.1:8080 \(3\), 127.0.0.2:8080 \(2\)' <<<"$output"
 	[ "$(grep -c holder- <<<"$output")" -eq 3 ]
 	[[ $output != *$'\e'* ]]
