@@ -4,6 +4,7 @@
 // A cell is one port, or as many as it takes to fit some twenty rows of a terminal's width: 1, 2,
 // 5, 10... Ten cells stand together, and a range begins on a row of its own, so that a port is
 // found by its row's number and the ruler's.
+#include "json.h"
 #include "leases.h"
 
 #include <langinfo.h>
@@ -13,11 +14,13 @@
 #include <string.h>
 
 static const char usage[] =
-	"Usage: portfence map [POOL]\n"
+	"Usage: portfence map [--json] [POOL]\n"
 	"\n"
 	"Draw the pools of this network namespace, after giving back what no socket uses; POOL is "
 	"a\n"
-	"name, or ports as status shows them. Each row begins with its first port.\n";
+	"name, or ports as status shows them. Each row begins with its first port.\n"
+	"\n"
+	"  --json  print the ports that are not free, for programs\n";
 
 #define ROWS 20 // at most, unless there are more ranges
 #define GROUP 10
@@ -44,7 +47,8 @@ struct map {
 	size_t width;
 	bool utf8;
 	struct cli_processes *processes;
-	enum cli_colour colour; // that the terminal has now
+	struct json_object *array; // NULL: drawn
+	enum cli_colour colour;    // that the terminal has now
 };
 
 // What is drawn of one pool.
@@ -231,6 +235,23 @@ static void pool_draw(struct map *map, const struct pf_pool *pool, const struct 
 	legend_print(&drawing);
 }
 
+// Adds the ports that are not free.
+static void json_add(struct map *map, const struct pf_pool *pool, const struct cli_port *ports)
+{
+	map->found = true;
+	for (uint32_t i = 0; i < pool->ranges.ports; i++) {
+		if (!ports[i].leases && !ports[i].holding && !ports[i].foreign)
+			continue;
+		struct json_object *port = json_object_new_object();
+		cli_json_text(port, "pool", pool->name);
+		cli_json_number(port, "port", pf_ranges_port(&pool->ranges, i));
+		cli_json_number(port, "leases", ports[i].leases);
+		cli_json_bool(port, "holding", ports[i].holding);
+		cli_json_bool(port, "foreign", ports[i].foreign);
+		json_object_array_add(map->array, port);
+	}
+}
+
 static void segment_draw(struct cli_segment *segment, void *arg)
 {
 	struct map *map = arg;
@@ -241,7 +262,10 @@ static void segment_draw(struct cli_segment *segment, void *arg)
 		if (map->pool && !cli_pool_is(pool, map->pool))
 			continue;
 		struct cli_port *ports = cli_ports_read(segment, i, &leases);
-		pool_draw(map, pool, ports);
+		if (map->array)
+			json_add(map, pool, ports);
+		else
+			pool_draw(map, pool, ports);
 		free(ports);
 	}
 }
@@ -249,9 +273,11 @@ static void segment_draw(struct cli_segment *segment, void *arg)
 int cli_map(int argc, char **argv)
 {
 	struct map map = {.width = cli_terminal_width()};
-	int result = cli_options(argc, argv, usage, &map.pool, NULL);
+	bool json = false;
+	int result = cli_options(argc, argv, usage, &map.pool, &json);
 	if (result >= 0)
 		return result;
+	map.array = json ? json_object_new_array() : NULL;
 	setlocale(LC_CTYPE, "");
 	map.utf8 = !strcmp(nl_langinfo(CODESET), "UTF-8");
 	CLI_PROCESSES processes = cli_processes_new();
@@ -260,5 +286,7 @@ int cli_map(int argc, char **argv)
 		return EXIT_PORTFENCE;
 	if (map.pool && !map.found)
 		return cli_error("map: no pool '%s' here", map.pool);
+	if (json)
+		cli_json_print(map.array);
 	return 0;
 }

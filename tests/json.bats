@@ -52,6 +52,16 @@ everything_start()
 	serve_on 20500 "$PROBE/sink" 20500 tcp
 }
 
+@test "map: an object for each port that is not free" {
+	everything_start
+	[ "$(fields_of map --json)" = 'pool port leases holding foreign' ]
+	net "$PORTFENCE" map --json | /usr/bin/python3 -c 'if True:
+		import json, sys
+		for each in json.load(sys.stdin): print(each["port"])' | assert_ports_in "$BIND_POOL"
+	[ "$(of 'sum(each["leases"] for each in all)' map --json)" -eq "$(of 'all[0]["leased"]' status --json)" ]
+	[ "$(of 'sum(each["foreign"] for each in all)' map --json)" -eq 1 ]
+}
+
 @test "status: an object for each pool, with all that is counted" {
 	everything_start
 	fence "$LATE_POOL" "$PROBE/dial" tcp 127.0.0.1 8080
@@ -127,7 +137,7 @@ for each in json.load(sys.stdin):
 }
 
 @test "nothing is an empty array" {
-	for command in status ls log; do
+	for command in status ls log map; do
 		[ "$(of all "$command" --json)" = '[]' ]
 	done
 }
