@@ -154,22 +154,32 @@ int cli_block_take(const struct pf_policy *policy, const struct pf_policy_pool *
 		pool->block, blocks, wait_ms ? "" : "; --wait waits for one");
 }
 
-uint32_t cli_blocks(const struct pf_policy_place *place, const struct pf_ranges *ranges)
+// Prints the blocks that are leased among ports first..last, each behind `*before`: the kernel tells
+// of one that it meets first, not of the lowest.
+static void blocks_print(int locks, long first, long last, const char **before)
 {
-	uint32_t blocks = 0;
-	int locks = locks_open(place, 0);
-	for (uint32_t i = 0; locks >= 0 && i < ranges->count; i++) {
-		struct pf_range rest = ranges->range[i];
-		struct flock lock = lock_of(F_WRLCK, rest);
-		while (fcntl(locks, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK) {
-			blocks++;
-			if (lock.l_len == 0 || lock.l_start + lock.l_len > rest.last)
-				break;
-			rest.first = (uint16_t)(lock.l_start + lock.l_len);
-			lock = lock_of(F_WRLCK, rest);
-		}
-	}
-	if (locks >= 0)
-		close(locks);
-	return blocks;
+	struct flock lock = {.l_type = F_WRLCK,
+		.l_whence = SEEK_SET,
+		.l_start = first,
+		.l_len = last - first + 1};
+	if (first > last || fcntl(locks, F_OFD_GETLK, &lock) < 0 || lock.l_type == F_UNLCK)
+		return;
+	long end = lock.l_len ? lock.l_start + lock.l_len - 1 : last;
+	blocks_print(locks, first, lock.l_start - 1, before);
+	printf("%s%ld-%ld", *before, (long)lock.l_start, end);
+	*before = " ";
+	blocks_print(locks, end + 1, last, before);
+}
+
+void cli_blocks_print(void)
+{
+	const struct pf_policy_place ours = {.group = PF_POLICY_NOBODY};
+	const char *before = "\nBLOCKS  ";
+	int locks = locks_open(&ours, 0);
+	if (locks < 0)
+		return;
+	blocks_print(locks, 1, UINT16_MAX, &before);
+	if (*before == ' ')
+		putchar('\n');
+	close(locks);
 }

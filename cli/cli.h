@@ -99,8 +99,8 @@ int cli_policy_publish(const struct pf_policy *policy, const struct pf_rules *ru
 int cli_block_take(const struct pf_policy *policy, const struct pf_policy_pool *pool,
 	uint64_t wait_ms, struct pf_range *ret_block);
 
-// Returns how many blocks of these ports are leased.
-uint32_t cli_blocks(const struct pf_policy_place *place, const struct pf_ranges *ranges);
+// Prints the blocks that runs of this user have leased, if there are any: a heading, FIRST-LAST...
+void cli_blocks_print(void);
 
 // Runs a program in a child, stays its parent, and that of all its descendants whose own parent
 // ends, until the last of them has ended; passes signals on. `run` becomes the program, or returns

@@ -253,7 +253,9 @@ int cli_status(int argc, char **argv)
 		json_object_put(report.array);
 	else if (json)
 		cli_json_print(report.array);
-	else if (!report.pool)
+	else if (!report.pool) {
 		cli_table_print_within(table, report.width);
+		cli_blocks_print();
+	}
 	return result;
 }

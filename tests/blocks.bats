@@ -46,6 +46,8 @@ block_start()
 	wait_for 20 eval '[ "$(cat "${logs[@]}" | wc -l)" -eq 40 ]'
 	[ "$(sort -u "${logs[@]}" | wc -l)" -eq 40 ]
 	sort "${logs[@]}" | awk '{ split($1, b, "-"); if (b[2] - b[1] != 99 || b[1] % 100 || b[1] < 30000 || b[2] > 33999 || $2 != b[1]) exit 1 }'
+	[ "$(net "$PORTFENCE" status | sed -n 's/^BLOCKS  //p' | tr ' ' '\n' | sort)" = \
+		"$(cut -d' ' -f1 "${logs[@]}" | sort)" ]
 	run --separate-stderr block -- true
 	[ "$status" -eq 125 ]
 	assert_one_line 'all blocks of 100 ports are taken (40)'

@@ -9,6 +9,7 @@ load test_helper
 setup()
 {
 	world_new
+	HOSTS=()
 	cd "$(scratch)" || return
 	cat >policy.conf <<-'EOP'
 		[pool web]
@@ -27,7 +28,9 @@ setup()
 teardown()
 {
 	servers_end
-	[ -z "${PEER-}" ] || ip netns delete "$PEER"
+	for namespace in "${HOSTS[@]}"; do
+		ip netns delete "$namespace"
+	done
 	netns_end
 }
 
@@ -40,8 +43,9 @@ export_policy()
 # and 8081 with where it came from.
 peer_new()
 {
-	PEER=$NETNS-peer
+	local PEER=$NETNS-peer
 	ip netns add "$PEER"
+	HOSTS+=("$PEER")
 	ip -n "$NETNS" link add out0 type veth peer name in0 netns "$PEER"
 	ip -n "$NETNS" address add 10.98.0.1/24 dev out0
 	ip -n "$PEER" address add 10.98.0.2/24 dev in0
@@ -104,17 +108,44 @@ ask_fenced()
 	[[ $(net curl -s -m 10 http://10.98.0.2:8080/) == '10.98.0.1 '* ]]
 }
 
+# Adds a host 10.97.N.2 in a namespace of its own, which the neighbour sees as 10.98.0.1: host_new N
+host_new()
+{
+	ip netns add "$NETNS-host$1"
+	HOSTS+=("$NETNS-host$1")
+	ip -n "$NETNS" link add host$1 type veth peer name out0 netns "$NETNS-host$1"
+	ip -n "$NETNS" address add 10.97.$1.1/24 dev host$1
+	ip -n "$NETNS-host$1" address add 10.97.$1.2/24 dev out0
+	ip -n "$NETNS" link set host$1 up
+	ip -n "$NETNS-host$1" link set out0 up
+	ip -n "$NETNS-host$1" route add default via 10.97.$1.1
+}
+
 @test "two hosts behind one address, with a slice each, never meet at a port" {
 	peer_new
+	net sysctl -qw net.ipv4.ip_forward=1
+	# Ports are kept where they are free, so what the neighbour sees is what the hosts chose.
+	net nft -f - <<-'EOF'
+		table ip shared {
+			chain postrouting {
+				type nat hook postrouting priority srcnat
+				oifname "out0" masquerade
+			}
+		}
+	EOF
 	printf '%s\n' '[pool default]' 'ports = 20000-20009' 'slice = ${SLICE}/2' 'sharing = none' >policy.conf
 	for host in 0 1; do
+		host_new $host
+		mkdir shm.$host
 		for _ in {1..5}; do
-			SLICE=$host PORTFENCE_DIR=$PORTFENCE_DIR ask_fenced
-		done >host.$host
-		[ "$(wc -l <host.$host)" -eq 5 ]
+			SLICE=$host PORTFENCE_DIR=$PWD/shm.$host nsenter --net="/run/netns/$NETNS-host$host" -- \
+				"$PORTFENCE" run --policy policy.conf -- curl -s -m 10 http://10.98.0.2:8080/
+		done >answers.$host
+		[ "$(grep -c '^10.98.0.1 ' answers.$host)" -eq 5 ]
 	done
-	cut -d' ' -f2 host.0 | assert_ports_in 20000-20004
-	cut -d' ' -f2 host.1 | assert_ports_in 20005-20009
+	cut -d' ' -f2 answers.0 | assert_ports_in 20000-20004
+	cut -d' ' -f2 answers.1 | assert_ports_in 20005-20009
+	[ "$(sort -u answers.0 answers.1 | wc -l)" -eq 10 ]
 }
 
 @test "an exported iptables chain is taken by both families, and filters" {
