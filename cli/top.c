@@ -67,6 +67,8 @@ static void screen_end(void)
 	dup2(messages, STDERR_FILENO);
 }
 
+static bool coloured;
+
 static void colours_begin(void)
 {
 	if (!cli_colour_on() || !has_colors() || start_color() != OK)
@@ -75,6 +77,7 @@ static void colours_begin(void)
 	init_pair(CLI_GOOD, COLOR_GREEN, -1);
 	init_pair(CLI_WARN, COLOR_YELLOW, -1);
 	init_pair(CLI_BAD, COLOR_RED, -1);
+	coloured = true;
 }
 
 // Takes the terminal. What would be written on the screen from elsewhere is not. Returns 0 or
@@ -108,7 +111,7 @@ static chtype colour(enum cli_colour which)
 {
 	if (which == CLI_FAINT)
 		return A_DIM;
-	return which == CLI_PLAIN || !cli_colour_on() ? 0 : (chtype)COLOR_PAIR(which);
+	return which == CLI_PLAIN || !coloured ? 0 : (chtype)COLOR_PAIR(which);
 }
 
 // Writes at a place, cut at `width`.
