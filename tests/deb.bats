@@ -44,6 +44,26 @@ installed()
 		sh "$BATS_FILE_TMPDIR" "$@"
 }
 
+# Boots that copy, by its own systemd, to run one service. Returns the service's exit status.
+booted()
+{
+	net timeout -s KILL 60 unshare --mount --pid --ipc --cgroup --fork --kill-child sh -ec '
+		cd "$1"
+		mount -t overlay -o "lowerdir=/,upperdir=$PWD/upper,workdir=$PWD/work" overlay root
+		mount -t proc proc root/proc
+		mount -t sysfs sysfs root/sys
+		mount -t cgroup2 cgroup2 root/sys/fs/cgroup
+		mount --rbind /dev root/dev
+		for dir in dev/shm run tmp; do mount -t tmpfs tmpfs root/$dir; done
+		mkdir -p "root/run/systemd/system/$2.d"
+		ln -s /dev/null root/run/systemd/system/network-online.target
+		printf "%s\n" "[Unit]" DefaultDependencies=no SuccessAction=exit-force FailureAction=exit-force \
+			"[Service]" Restart=no StandardOutput=null >"root/run/systemd/system/$2.d/test.conf"
+		exec chroot root env -i container=test /lib/systemd/systemd --system --unit="$2" \
+			--log-target=console --show-status=no' \
+		sh "$BATS_FILE_TMPDIR" "$1"
+}
+
 @test "make deb builds the package of this version, and lintian finds nothing" {
 	[ "$(dpkg-deb -f "$PACKAGE" Version)" = "$(sed -n 's/^VERSION = //p' "$ROOT/Makefile")" ]
 	run lintian --allow-root --display-info --pedantic --fail-on error,warning,info "$PACKAGE"
@@ -94,6 +114,31 @@ complete -F _portfence portfence
 _portfence' ]
 }
 
+@test "the unit among the samples runs a command in the pool of its name, by a policy" {
+	wire_start
+	run -0 installed 'cp /usr/share/doc/portfence/examples/portfence@.service /etc/systemd/system/
+		systemd-analyze verify --man=no portfence@web.service
+		mkdir /etc/portfence
+		printf "%s\n" "[pool mail]" "ports = 20000-20099" "[pool web]" "ports = 21000-21099" >/etc/portfence.conf
+		echo "COMMAND=\"/usr/bin/nc -z 127.0.0.1 8080\"" >/etc/portfence/web.env'
+	[ -z "$output" ]
+	booted portfence@web.service
+	wire_end
+	wire_sources | assert_ports_in 21000-21099
+}
+
+@test "the drop-in among the samples fences a unit" {
+	wire_start
+	run -0 installed 'cd /etc/systemd/system
+		printf "%s\n" "[Service]" "ExecStart=/usr/bin/nc -z 127.0.0.1 8080" >client.service
+		install -D -m 644 /usr/share/doc/portfence/examples/systemd-dropin.conf client.service.d/portfence.conf
+		systemd-analyze verify --man=no client.service'
+	[ -z "$output" ]
+	booted client.service
+	wire_end
+	wire_sources | assert_ports_in 20000-20999
+}
+
 @test "the man pages have no mistakes" {
 	mandoc -T lint -W warning "$ROOT"/docs/*.[157] | sed "/unexpected section: Sh ERRORS/d" >mistakes
 	cat mistakes
@@ -103,7 +148,7 @@ _portfence' ]
 @test "a package that is removed leaves nothing" {
 	[ -e "$BATS_FILE_TMPDIR/upper/usr/bin/portfence" ]
 	installed 'dpkg --no-triggers --purge portfence >/dev/null'
-	run -0 find "$BATS_FILE_TMPDIR/upper" -name '*portfence*'
+	run -0 find "$BATS_FILE_TMPDIR"/upper/{usr,var} -name '*portfence*'
 	echo "$output"
 	[ -z "$output" ]
 }
