@@ -17,7 +17,7 @@ check="$demo bats libcmocka-dev libmnl-dev util-linux mount procps wget apache2-
 	binutils-aarch64-linux-gnu libc6-dev-arm64-cross libgcc-12-dev-arm64-cross
 	binutils-s390x-linux-gnu libc6-dev-s390x-cross libgcc-12-dev-s390x-cross
 	golang-go:go libcap2-bin nftables:nft iptables prometheus:promtool python3-yaml
-	bash-completion zsh dpkg-dev debhelper lintian mandoc systemd"
+	bash-completion zsh dpkg-dev debhelper lintian mandoc systemd podman crun"
 cov="$check llvm libclang-rt-dev"
 fuzz="$build clang libclang-rt-14-dev"
 deb="$build dpkg-dev debhelper"

@@ -1,0 +1,111 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
+# The samples for containers: the image is built without a network, and run; who looks is outside.
+
+# shellcheck disable=SC2016,SC2154 # shells inside have variables of their own; `run` sets output
+
+load test_helper
+
+# Runs podman in the namespace, with storage of this file's own, and cgroups that its runtime knows.
+podman_in()
+{
+	net unshare --mount sh -c '
+		umount --lazy --recursive /sys/fs/cgroup
+		mount -t cgroup2 none /sys/fs/cgroup
+		exec podman --tmpdir "$CONTAINERS/tmp" --cgroup-manager cgroupfs "$@"' sh "$@"
+}
+
+# Runs a container of the image: contained OPTION... fenced COMMAND...
+contained()
+{
+	podman_in run --rm --cgroups=disabled --network=host --ulimit nofile=1024:1024 \
+		--ulimit nproc=1024:1024 --events-backend=none "$@"
+}
+
+# Copies a program and what it is linked with into an image's tree: tree_add TREE FILE PLACE
+tree_add()
+{
+	install -D "$2" "$1/$3"
+	ldd "$2" | grep -o '/[^ ]*' | xargs cp -L --parents -t "$1"
+}
+
+setup_file()
+{
+	netns_new
+	ip -n "$NETNS" address add 192.0.2.1/32 dev lo
+	sink_start 80
+	export CONTAINERS=$BATS_FILE_TMPDIR/containers
+	export CONTAINERS_STORAGE_CONF=$CONTAINERS/storage.conf
+	mkdir "$CONTAINERS"
+	printf '%s\n' '[storage]' 'driver = "vfs"' "graphroot = \"$CONTAINERS/store\"" \
+		"runroot = \"$CONTAINERS/run\"" >"$CONTAINERS_STORAGE_CONF"
+
+	cd "$BATS_FILE_TMPDIR" || return
+	mkdir -p base/etc image/root
+	tree_add base /bin/sh bin/sh
+	tree_add base "$PROBE/dial" usr/bin/curl
+	printf 'FROM scratch\nCOPY base /\n' >Containerfile
+	podman_in build --quiet --tag base .
+	install -D "$PORTFENCE" image/root/usr/local/bin/portfence
+	install -D "$SHIM" image/root/usr/local/lib/portfence/libportfence.so
+	cp "$ROOT/config/web-client.conf" image/portfence.conf
+	cp "$ROOT"/config/{Containerfile,entrypoint.sh} image/
+	podman_in build --quiet --build-arg BASE=localhost/base --tag fenced image
+}
+
+teardown_file()
+{
+	servers_end
+	netns_end
+}
+
+setup()
+{
+	pool_dir_new
+	wire_start
+}
+
+teardown()
+{
+	servers_end
+}
+
+@test "what runs in the container leaves from the pool of its policy" {
+	contained fenced curl tcp 192.0.2.1 80
+	wire_end
+	wire_sources | assert_ports_in 20000-21999
+}
+
+@test "ports in the container's environment come before its policy" {
+	contained --env PORTFENCE_PORTS=23000-23009 fenced curl tcp 192.0.2.1 80
+	wire_end
+	wire_sources | assert_ports_in 23000-23009
+}
+
+@test "the program is the container's first process, and its status the container's" {
+	run -7 contained fenced sh -c 'echo $$; exit 7'
+	[ "$output" = 1 ]
+	run -127 contained fenced no-such-program
+}
+
+@test "replicas with a slice each leave from ports that never meet" {
+	for replica in 0 1; do
+		contained --hostname web-$replica --entrypoint entrypoint.sh \
+			--volume "$ROOT/config/shared-nat.conf:/etc/portfence.conf" fenced \
+			sh -c 'for i in 1 2 3 4 5 6 7 8; do curl tcp 192.0.2.1 80; done' >ports.$replica
+	done
+	wire_end
+	assert_ports_in 32768-46847 <ports.0
+	assert_ports_in 46848-60927 <ports.1
+	[ "$(wire_sources | sort -u)" = "$(sort -u ports.0 ports.1)" ]
+}
+
+@test "containers that share network and memory share a pool" {
+	for _ in 1 2 3; do
+		contained --volume "$PORTFENCE_DIR:/dev/shm" --env PORTFENCE_PORTS=24000-24003 \
+			fenced curl tcp 192.0.2.1 80
+	done
+	[ "$(find "$PORTFENCE_DIR" -type f | wc -l)" -eq 1 ]
+	[ "$(status_of PORTS)" = 24000-24003 ]
+	[ "$(net "$PORTFENCE" log --no-header | wc -l)" -eq 3 ]
+}
