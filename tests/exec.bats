@@ -31,8 +31,8 @@ assert_ways_keep_the_fence()
 	assert_ways_keep_the_fence empty "${WAYS[@]}"
 }
 
-# The rival comes before the library, and so before the runtime of ASan, which wants to be the first.
-# bats test_tags=no-address
+# The rival comes before the library, and so before the runtimes of ASan and TSan, which want to be first.
+# bats test_tags=no-address,no-thread
 @test "every way to start a program keeps the fence, with a rival LD_PRELOAD (trap 17)" {
 	assert_ways_keep_the_fence rival "${WAYS[@]}"
 }

@@ -113,12 +113,12 @@ host_new()
 {
 	ip netns add "$NETNS-host$1"
 	HOSTS+=("$NETNS-host$1")
-	ip -n "$NETNS" link add host$1 type veth peer name out0 netns "$NETNS-host$1"
-	ip -n "$NETNS" address add 10.97.$1.1/24 dev host$1
-	ip -n "$NETNS-host$1" address add 10.97.$1.2/24 dev out0
-	ip -n "$NETNS" link set host$1 up
+	ip -n "$NETNS" link add "host$1" type veth peer name out0 netns "$NETNS-host$1"
+	ip -n "$NETNS" address add "10.97.$1.1/24" dev "host$1"
+	ip -n "$NETNS-host$1" address add "10.97.$1.2/24" dev out0
+	ip -n "$NETNS" link set "host$1" up
 	ip -n "$NETNS-host$1" link set out0 up
-	ip -n "$NETNS-host$1" route add default via 10.97.$1.1
+	ip -n "$NETNS-host$1" route add default via "10.97.$1.1"
 }
 
 @test "two hosts behind one address, with a slice each, never meet at a port" {
@@ -135,13 +135,13 @@ host_new()
 	EOF
 	printf '%s\n' '[pool default]' 'ports = 20000-20009' 'slice = ${SLICE}/2' 'sharing = none' >policy.conf
 	for host in 0 1; do
-		host_new $host
-		mkdir shm.$host
+		host_new "$host"
+		mkdir "shm.$host"
 		for _ in {1..5}; do
 			SLICE=$host PORTFENCE_DIR=$PWD/shm.$host nsenter --net="/run/netns/$NETNS-host$host" -- \
 				"$PORTFENCE" run --policy policy.conf -- curl -s -m 10 http://10.98.0.2:8080/
-		done >answers.$host
-		[ "$(grep -c '^10.98.0.1 ' answers.$host)" -eq 5 ]
+		done >"answers.$host"
+		[ "$(grep -c '^10.98.0.1 ' "answers.$host")" -eq 5 ]
 	done
 	cut -d' ' -f2 answers.0 | assert_ports_in 20000-20004
 	cut -d' ' -f2 answers.1 | assert_ports_in 20005-20009
