@@ -154,8 +154,8 @@ int cli_block_take(const struct pf_policy *policy, const struct pf_policy_pool *
 		pool->block, blocks, wait_ms ? "" : "; --wait waits for one");
 }
 
-// Prints the blocks that are leased among ports first..last, each behind `*before`: the kernel tells
-// of one that it meets first, not of the lowest.
+// Prints the blocks that are leased among ports first..last, each behind `*before`: the kernel
+// tells of one that it meets first, not of the lowest.
 static void blocks_print(int locks, long first, long last, const char **before)
 {
 	struct flock lock = {.l_type = F_WRLCK,

@@ -33,6 +33,7 @@ struct pf_lease {
 	uint8_t protocol; // IPPROTO_TCP or IPPROTO_UDP
 	uint8_t how;      // enum pf_how
 	uint8_t pool;
+	uint8_t reserved;         // 0
 	struct pf_endpoint peer;  // port 0: none was named
 	char command[PF_COMMAND]; // any bytes and a NUL
 };
