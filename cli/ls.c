@@ -202,7 +202,9 @@ static int list(struct listing *listing)
 		cli_table_add(table, "%s", heading[i]);
 	if (cli_segments(segment_read, listing))
 		return EXIT_PORTFENCE;
-	qsort(listing->leases.lease, listing->leases.count, sizeof *listing->leases.lease, compare);
+	if (listing->leases.count)
+		qsort(listing->leases.lease, listing->leases.count, sizeof *listing->leases.lease,
+			compare);
 	if (listing->json) {
 		list_json(&listing->leases);
 		return 0;
