@@ -131,7 +131,7 @@ _portfence' ]
 	wire_start
 	run -0 installed 'cd /etc/systemd/system
 		printf "%s\n" "[Service]" "ExecStart=/usr/bin/nc -z 127.0.0.1 8080" >client.service
-		install -D -m 644 /usr/share/doc/portfence/examples/systemd-dropin.conf client.service.d/portfence.conf
+		install -D -m 644 /usr/share/doc/portfence/examples/systemd-dropin.example client.service.d/portfence.conf
 		systemd-analyze verify --man=no client.service'
 	[ -z "$output" ]
 	booted client.service
