@@ -210,6 +210,11 @@ static int32_t take_whole(const struct search *search, uint64_t now)
 			return index;
 		busy_count(search->pool, false);
 	}
+	index = take_of_rank(search, RANK_UNUSED);
+	if (index >= 0 || counts)
+		return index;
+	// Somebody else is between those two counts, whom this signal handler interrupts, say.
+	busy_count(search->pool, false);
 	return take_of_rank(search, RANK_UNUSED);
 }
 

@@ -252,6 +252,20 @@ static void a_long_rest_frees_everything(void **state)
 	fixture_free(fixture);
 }
 
+static void a_count_that_somebody_is_amid_hides_no_port(void **state)
+{
+	struct fixture *fixture = fixture_new("100-199");
+	struct pf_layout_stripe *whole = (void *)fixture->pool.stripe;
+	uint64_t now = 100 * HOLD_MS;
+	(void)state;
+	// All ports held when it began, and it did not get to those in use.
+	whole->counted_ms = now;
+	for (uint32_t word = 0; word < fixture->pool.words; word++)
+		pf_pool_word(&fixture->pool, PF_STRIPE_WHOLE, word)->busy = UINT64_MAX;
+	assert_int_not_equal(take_at(fixture, PF_STRIPE_WHOLE, now), 0);
+	fixture_free(fixture);
+}
+
 static void the_port_to_avoid_is_never_taken(void **state)
 {
 	struct fixture *fixture = fixture_new("100-101");
@@ -393,6 +407,7 @@ int main(void)
 		cmocka_unit_test(released_ports_hold_and_are_taken_last_and_oldest_first),
 		cmocka_unit_test(a_port_holds_for_half_the_time_at_least_and_all_of_it_at_most),
 		cmocka_unit_test(a_long_rest_frees_everything),
+		cmocka_unit_test(a_count_that_somebody_is_amid_hides_no_port),
 		cmocka_unit_test(the_port_to_avoid_is_never_taken),
 		cmocka_unit_test(a_walk_from_refusal_to_refusal_meets_every_port),
 		cmocka_unit_test(exhaustion_is_remembered_until_something_comes_back),
