@@ -101,7 +101,7 @@ static struct seeker seeker_for(int fd, struct pf_fd state, uint64_t ticket, uin
 {
 	struct seeker seeker = {.fd = fd, .state = state, .ticket = ticket, .stripe = stripe};
 	seeker.segment = pf_fence_segment(fd);
-	seeker.pool = pf_fence_pool(fd, state.kind, destination);
+	seeker.pool = pf_fence_pool(seeker.segment, state.kind, destination);
 	if (!seeker.pool)
 		return seeker;
 	seeker.now = pf_now_ms();
@@ -1009,7 +1009,7 @@ int pf_assign_socket(int domain, int type, int protocol)
 	if (fence == PF_FENCE_OFF || fd < 0)
 		return fd;
 	if (fence == PF_FENCE_ON && state.kind != PF_FD_OTHER) {
-		struct pf_pool *pool = pf_fence_pool(fd, state.kind, NULL);
+		struct pf_pool *pool = pf_fence_pool(pf_fence_segment(fd), state.kind, NULL);
 		if (pool && pf_pool_claim(pool) == PF_CLAIM_LATE)
 			range_set_pool(fd, pool);
 	}

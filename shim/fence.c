@@ -60,31 +60,49 @@ static void rules_choose(const struct pf_rules *rules)
 		self.rules = rules;
 }
 
-// Reads the policy's file. Returns what it makes of it.
-static enum pf_fence file_read(const char *path)
+// Chooses the pool of this name for every call. Returns what that makes of the fence.
+static enum pf_fence pool_choose(const char *name)
 {
-	const char *name = pf_environment_get(PF_SETTING_POOL);
-	char reason[PF_SEGMENT_TEXT];
-	size_t size;
-	struct pf_rules *rules = pf_segment_scratch(sizeof *rules);
-	void *bytes = pf_segment_scratch(PF_RULES_FILE_MAX);
-	if (!rules || !bytes)
-		return close_for("PORTFENCE_POLICY", "no memory to read it");
-	if (pf_segment_read(path, geteuid(), bytes, PF_RULES_FILE_MAX, &size, reason) < 0)
-		return close_for("PORTFENCE_POLICY", reason);
-	if (pf_rules_read(bytes, size, &self.policy, rules) < 0)
-		return close_for("PORTFENCE_POLICY",
-			"damaged, or of another version: portfence run makes it");
-	pf_segment_scratch_free(bytes, PF_RULES_FILE_MAX);
-	if (!name || !*name) {
-		rules_choose(rules);
-		return PF_FENCE_ON;
-	}
 	int pool = pf_policy_find(&self.policy, name);
 	if (pool < 0)
 		return close_for("PORTFENCE_POOL", "the policy has no pool of that name");
 	self.pool = (uint32_t)pool;
 	return PF_FENCE_ON;
+}
+
+// Reads self.policy and the rules out of a file. Returns what that makes of the fence.
+static enum pf_fence policy_load(const char *path, struct pf_rules *rules)
+{
+	char reason[PF_SEGMENT_TEXT];
+	size_t size;
+	enum pf_fence fence = PF_FENCE_ON;
+	void *bytes = pf_segment_scratch(PF_RULES_FILE_MAX);
+	if (!bytes)
+		return close_for("PORTFENCE_POLICY", "no memory to read it");
+	if (pf_segment_read(path, geteuid(), bytes, PF_RULES_FILE_MAX, &size, reason) < 0)
+		fence = close_for("PORTFENCE_POLICY", reason);
+	else if (pf_rules_read(bytes, size, &self.policy, rules) < 0)
+		fence = close_for("PORTFENCE_POLICY",
+			"damaged, or of another version: portfence run makes it");
+	pf_segment_scratch_free(bytes, PF_RULES_FILE_MAX);
+	return fence;
+}
+
+// Reads the policy's file. Returns what it makes of it.
+static enum pf_fence file_read(const char *path)
+{
+	const char *name = pf_environment_get(PF_SETTING_POOL);
+	struct pf_rules *rules = pf_segment_scratch(sizeof *rules);
+	if (!rules)
+		return close_for("PORTFENCE_POLICY", "no memory to read it");
+	enum pf_fence fence = policy_load(path, rules);
+	if (fence == PF_FENCE_ON && name && *name)
+		fence = pool_choose(name);
+	else if (fence == PF_FENCE_ON)
+		rules_choose(rules);
+	if (!self.rules)
+		pf_segment_scratch_free(rules, sizeof *rules);
+	return fence;
 }
 
 // Reads the environment. Returns what it makes of it.
@@ -246,20 +264,24 @@ struct pf_segment *pf_fence_segment(int fd)
 	return pf_subscribe(&self.segment);
 }
 
-struct pf_pool *pf_fence_pool(int fd, enum pf_fd_kind kind, const struct pf_endpoint *destination)
+// Returns the place of the pool that the rules choose for a call, or PF_RULE_UNFENCED.
+static uint32_t pool_by_rules(uint32_t protocol, const struct pf_endpoint *destination)
 {
-	struct pf_segment *segment = pf_fence_segment(fd);
-	struct pf_rule_call call = {.candidates = self.candidates,
-		.protocol = kind == PF_FD_UDP ? PF_POLICY_UDP : PF_POLICY_TCP,
-		.destination = destination};
-	uint32_t pool = self.pool;
+	struct pf_rule_call call = {
+		.candidates = self.candidates, .protocol = protocol, .destination = destination};
 	if (self.asks_who) {
 		call.user = geteuid();
 		call.group = getegid();
 	}
-	if (self.rules)
-		pool = pf_rules_pool(self.rules, &self.policy, &call);
-	if (pool >= segment->pools || !(segment->pool[pool].flags & call.protocol))
+	return pf_rules_pool(self.rules, &self.policy, &call);
+}
+
+struct pf_pool *pf_fence_pool(
+	struct pf_segment *segment, enum pf_fd_kind kind, const struct pf_endpoint *destination)
+{
+	uint32_t protocol = kind == PF_FD_UDP ? PF_POLICY_UDP : PF_POLICY_TCP;
+	uint32_t pool = self.rules ? pool_by_rules(protocol, destination) : self.pool;
+	if (pool >= segment->pools || !(segment->pool[pool].flags & protocol))
 		return NULL;
 	return &segment->pool[pool];
 }

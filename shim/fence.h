@@ -25,10 +25,10 @@ int pf_fence_refuse(void);
 // Returns the segment of the network namespace that socket `fd` is in; the first call attaches.
 struct pf_segment *pf_fence_segment(int fd);
 
-// Returns the pool, in the segment that pf_fence_segment returns, from which a socket of this kind
-// takes its port to this destination (NULL: none, for bind and listen), or NULL if the policy
-// leaves that to the kernel.
-struct pf_pool *pf_fence_pool(int fd, enum pf_fd_kind kind, const struct pf_endpoint *destination);
+// Returns the pool in the segment from which a socket of this kind takes its port to this
+// destination (NULL: none, for bind and listen), or NULL if the policy leaves that to the kernel.
+struct pf_pool *pf_fence_pool(
+	struct pf_segment *segment, enum pf_fd_kind kind, const struct pf_endpoint *destination);
 
 // Attaches now, if that was not done yet: the process is about to lose sight of files, or the right
 // to some system calls.
