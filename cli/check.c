@@ -340,11 +340,8 @@ static int options_read(int argc, char **argv, struct question *question)
 			question->call.protocol = PF_POLICY_UDP;
 		else if (option == 'h')
 			return fputs(usage, stdout) < 0 ? EXIT_PORTFENCE : 0;
-		else if (option == ':')
-			result = cli_error("check: '%s' wants a value", argv[optind - 1]);
 		else
-			result = cli_error("check: no option '%s'; see portfence check --help",
-				argv[optind - 1]);
+			result = cli_option_refuse(argv[0], argv, option);
 	}
 	if (result)
 		return result;

@@ -85,6 +85,10 @@ void cli_clean(char *text);
 // Returns true for the name of a whole segment of this network namespace.
 bool cli_segment_is_ours(const char *dir, const char *name);
 
+// Says what is wrong with the option that getopt_long, whose short options begin with ':', read
+// last and the subcommand does not know. Returns EXIT_PORTFENCE.
+int cli_option_refuse(const char *command, char **argv, int option);
+
 // Reads a time: a number of seconds, or of ms, s, m or h, as in 30s. Returns 0, -EINVAL, or -ERANGE
 // for more than a day.
 int cli_duration(const char *text, size_t length, uint32_t *ret_ms);

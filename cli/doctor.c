@@ -195,11 +195,8 @@ int cli_doctor(int argc, char **argv)
 			ports = optarg;
 		else if (option == 'h')
 			return fputs(usage, stdout) < 0 ? EXIT_PORTFENCE : 0;
-		else if (option == ':')
-			return cli_error("doctor: '%s' wants a value", argv[optind - 1]);
 		else
-			return cli_error("doctor: no option '%s'; see portfence doctor --help",
-				argv[optind - 1]);
+			return cli_option_refuse(argv[0], argv, option);
 	}
 
 	int result = ports_take(&doctor, ports);

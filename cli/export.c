@@ -275,10 +275,7 @@ int cli_export(int argc, char **argv)
 		else if (option == 'h')
 			return fputs(usage, stdout) < 0 ? EXIT_PORTFENCE : 0;
 		else
-			return cli_error(option == ':' ? "export: '%s' wants a value"
-						       : "export: no option '%s'; see portfence "
-							 "export --help",
-				argv[optind - 1]);
+			return cli_option_refuse(argv[0], argv, option);
 	}
 	if (optind != argc - 1)
 		return cli_error("export: expected one format; see portfence export --help");

@@ -68,10 +68,7 @@ int cli_filter_option(struct cli_filter *filter, char **argv, int option)
 		return pid_read(filter, argv[0], optarg);
 	case CLI_FILTER_TO:
 		return to_read(filter, argv[0], optarg);
-	case ':':
-		return cli_error("%s: '%s' wants a value", argv[0], argv[optind - 1]);
 	default:
-		return cli_error("%s: no option '%s'; see portfence %s --help", argv[0],
-			argv[optind - 1], argv[0]);
+		return cli_option_refuse(argv[0], argv, option);
 	}
 }

@@ -25,14 +25,21 @@ int cli_options(int argc, char **argv, const char *usage, const char **argument,
 		if (option == 'j' && json)
 			*json = true;
 		else
-			return cli_error("%s: no option '%s'; see portfence %s --help", argv[0],
-				argv[optind - 1], argv[0]);
+			return cli_option_refuse(argv[0], argv, option);
 	}
 	if (argument && optind < argc)
 		*argument = argv[optind++];
 	if (optind < argc)
 		return cli_error("%s: '%s' is one argument too many", argv[0], argv[optind]);
 	return -1;
+}
+
+int cli_option_refuse(const char *command, char **argv, int option)
+{
+	if (option == ':')
+		return cli_error("%s: '%s' wants a value", command, argv[optind - 1]);
+	return cli_error(
+		"%s: no option '%s'; see portfence %s --help", command, argv[optind - 1], command);
 }
 
 int cli_duration(const char *text, size_t length, uint32_t *ret_ms)

@@ -254,11 +254,8 @@ static int options_read(int argc, char **argv, struct run *run)
 			run->force = true;
 		else if (option == 'h')
 			return fputs(usage, stdout) < 0 ? EXIT_PORTFENCE : 0;
-		else if (option == ':')
-			return cli_error("run: '%s' wants a value", argv[optind - 1]);
 		else
-			return cli_error(
-				"run: no option '%s'; see portfence run --help", argv[optind - 1]);
+			return cli_option_refuse("run", argv, option);
 	}
 	if (optind == argc)
 		return cli_error("run: no program; see portfence run --help");

@@ -597,11 +597,8 @@ static int options_read(int argc, char **argv, struct top *top)
 			top->all = true;
 		else if (option == 'd')
 			result = delay_read(top, optarg);
-		else if (option == ':')
-			result = cli_error("top: '%s' wants a value", argv[optind - 1]);
 		else
-			result = cli_error(
-				"top: no option '%s'; see portfence top --help", argv[optind - 1]);
+			result = cli_option_refuse(argv[0], argv, option);
 	}
 	if (!result && optind < argc)
 		result = cli_error("top: '%s' is one argument too many", argv[optind]);

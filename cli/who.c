@@ -281,11 +281,8 @@ int cli_who(int argc, char **argv)
 			question.json = true;
 		else if (option == OPTION_AT)
 			result = at_read(&question, optarg);
-		else if (option == ':')
-			result = cli_error("who: '%s' wants a value", argv[optind - 1]);
 		else
-			result = cli_error(
-				"who: no option '%s'; see portfence who --help", argv[optind - 1]);
+			result = cli_option_refuse(argv[0], argv, option);
 	}
 	if (!result && optind == argc)
 		result = cli_error("who: no port was given; see portfence who --help");
