@@ -351,28 +351,6 @@ bool pf_pool_is_used(const struct pf_pool *pool, uint32_t stripe, uint16_t port)
 	return used >> (unsigned)index % 64 & 1;
 }
 
-struct pf_pool_usage pf_pool_usage(const struct pf_pool *pool)
-{
-	struct pf_pool_usage usage = {0, 0, 0};
-	for (uint32_t i = 0; i < pool->words; i++) {
-		struct view all = {0, 0, 0};
-		uint64_t mask = pf_pool_mask(pool, i);
-		for (uint32_t stripe = 0; stripe < pool->stripes; stripe++) {
-			struct view one = {0, 0, 0};
-			view_add(&one, pf_pool_word(pool, stripe, i));
-			all.used |= one.used;
-			all.current |= one.current;
-			all.previous |= one.previous;
-			usage.used += (uint32_t)__builtin_popcountll(one.used & mask);
-		}
-		uint64_t holding = (all.current | all.previous) & ~all.used & mask;
-		uint64_t used = all.used & mask;
-		usage.holding += (uint32_t)__builtin_popcountll(holding);
-		usage.free += (uint32_t)__builtin_popcountll(mask & ~used & ~holding);
-	}
-	return usage;
-}
-
 struct pf_pool_ports pf_pool_ports(const struct pf_pool *pool, uint32_t word)
 {
 	struct pf_pool_ports ports = {.holding = 0};
@@ -387,4 +365,19 @@ struct pf_pool_ports pf_pool_ports(const struct pf_pool *pool, uint32_t word)
 	}
 	ports.holding &= mask & ~used;
 	return ports;
+}
+
+struct pf_pool_usage pf_pool_usage(const struct pf_pool *pool)
+{
+	struct pf_pool_usage usage = {0, 0, 0};
+	for (uint32_t word = 0; word < pool->words; word++) {
+		struct pf_pool_ports ports = pf_pool_ports(pool, word);
+		uint64_t idle = pf_pool_mask(pool, word) & ~ports.holding;
+		usage.holding += (uint32_t)__builtin_popcountll(ports.holding);
+		for (unsigned bit = 0; bit < 64; bit++) {
+			usage.used += ports.used[bit];
+			usage.free += idle >> bit & 1 && !ports.used[bit];
+		}
+	}
+	return usage;
 }
