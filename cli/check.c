@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 // portfence check: what a policy file says, or what is wrong with it.
 #include "cli.h"
+#include "leases.h"
 #include "policy_file.h"
 #include "policy_value.h"
 #include "preflight.h"
 
-#include <arpa/inet.h>
 #include <getopt.h>
 #include <grp.h>
 #include <pwd.h>
@@ -116,17 +116,14 @@ static void group_show(FILE *stream, uint32_t id)
 // Shows a destination as a policy has it.
 static void destination_show(FILE *stream, const struct pf_rule_destination *to)
 {
-	char address[INET6_ADDRSTRLEN];
-	struct pf_endpoint endpoint;
+	char address[CLI_ENDPOINT];
+	unsigned bits;
 	bool has_ports = to->first != 1 || to->last != 65535;
-	memcpy(endpoint.address, to->address, sizeof endpoint.address);
-	bool is_ipv4 = pf_endpoint_is_ipv4(&endpoint) && to->prefix >= 96;
+	bool is_ipv4 = cli_network(to, address, &bits);
 	bool is_bracketed = !is_ipv4 && to->prefix && has_ports;
-	unsigned before = is_ipv4 ? 96 : 0;
-	inet_ntop(is_ipv4 ? AF_INET : AF_INET6, to->address + before / 8, address, sizeof address);
 	fprintf(stream, " %s%s", is_bracketed ? "[" : "", to->prefix ? address : "*");
 	if (to->prefix && to->prefix < 128)
-		fprintf(stream, "/%u", to->prefix - before);
+		fprintf(stream, "/%u", bits);
 	fputs(is_bracketed ? "]" : "", stream);
 	if (has_ports)
 		fprintf(stream, to->first == to->last ? ":%u" : ":%u-%u", to->first, to->last);

@@ -3,11 +3,11 @@
 #include "export.h"
 
 #include "cli.h"
+#include "leases.h"
 #include "policy_file.h"
 #include "portset.h"
 #include "preflight.h"
 
-#include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
@@ -175,16 +175,13 @@ static void suricata_addresses(const struct pf_rule *rule)
 	printf(": \"[");
 	for (uint32_t i = 0; i < rule->destinations; i++) {
 		const struct pf_rule_destination *to = &rule->destination[i];
-		struct pf_endpoint endpoint = {.port = 0};
-		char text[INET6_ADDRSTRLEN];
-		memcpy(endpoint.address, to->address, sizeof endpoint.address);
-		bool ipv4 = to->prefix >= 96 && pf_endpoint_is_ipv4(&endpoint);
-		inet_ntop(ipv4 ? AF_INET : AF_INET6, to->address + (ipv4 ? 12 : 0), text,
-			sizeof text);
+		char text[CLI_ENDPOINT];
+		unsigned bits;
+		cli_network(to, text, &bits);
 		if (to->prefix == 0)
 			printf("%sany", i ? "," : "");
 		else
-			printf("%s%s/%u", i ? "," : "", text, to->prefix - (ipv4 ? 96u : 0u));
+			printf("%s%s/%u", i ? "," : "", text, bits);
 	}
 	puts("]\"");
 }

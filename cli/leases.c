@@ -41,6 +41,16 @@ void cli_address(const struct pf_endpoint *endpoint, char *text)
 		inet_ntop(AF_INET6, endpoint->address, text, CLI_ENDPOINT);
 }
 
+bool cli_network(const struct pf_rule_destination *network, char *text, unsigned *ret_bits)
+{
+	struct pf_endpoint endpoint = {.port = 0};
+	memcpy(endpoint.address, network->address, sizeof endpoint.address);
+	bool is_ipv4 = pf_endpoint_is_ipv4(&endpoint);
+	cli_address(&endpoint, text);
+	*ret_bits = network->prefix - (is_ipv4 ? 96u : 0u);
+	return is_ipv4;
+}
+
 void cli_endpoint(const struct pf_endpoint *endpoint, char *text)
 {
 	char address[CLI_ENDPOINT];

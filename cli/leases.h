@@ -75,6 +75,10 @@ const char *cli_protocol(uint8_t protocol);
 // Returns the name of a socket's state, as ss(8) has it.
 const char *cli_state(const struct pf_socket *socket);
 
+// Writes the address of a rule's network into text[CLI_ENDPOINT]. Returns true if it is IPv4, and
+// in ret_bits how many of its 32 or 128 bits count.
+bool cli_network(const struct pf_rule_destination *network, char *text, unsigned *ret_bits);
+
 // Writes "ADDRESS:PORT" or "[ADDRESS]:PORT", "*" without a port, into text[CLI_ENDPOINT].
 #define CLI_ENDPOINT 64
 void cli_endpoint(const struct pf_endpoint *endpoint, char *text);
