@@ -19,7 +19,6 @@
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -33,12 +32,9 @@ static int locks_open(const struct pf_policy_place *place, int flags)
 	char path[PF_SEGMENT_PATH];
 	struct stat status;
 	bool shared = place->group != PF_POLICY_NOBODY;
-	int probe = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	snprintf(path, sizeof path, "%s/" PF_SEGMENT_PREFIX "blocks.%llu.%s%u",
-		*place->directory ? place->directory : cli_segment_dir(),
-		(unsigned long long)pf_segment_netns(probe), shared ? "g" : "",
+		cli_policy_dir(place), (unsigned long long)pf_diag_netns(), shared ? "g" : "",
 		shared ? place->group : geteuid());
-	close(probe);
 	int fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | flags, 0600);
 	if (fd < 0 && !flags)
 		return -1;
@@ -58,12 +54,13 @@ static int locks_open(const struct pf_policy_place *place, int flags)
 	return fd;
 }
 
-static struct flock lock_of(short type, struct pf_range block)
+// Returns the lock on ports first..last.
+static struct flock lock_of(long first, long last)
 {
-	return (struct flock){.l_type = type,
+	return (struct flock){.l_type = F_WRLCK,
 		.l_whence = SEEK_SET,
-		.l_start = block.first,
-		.l_len = block.last - block.first + 1};
+		.l_start = first,
+		.l_len = last - first + 1};
 }
 
 static int socket_mind(const struct pf_socket *socket, void *arg)
@@ -86,7 +83,7 @@ static bool is_unused(struct pf_range block, bool resting)
 // Locks the block if nobody has it or a socket in it. Returns true if it is ours.
 static bool block_try(int locks, struct pf_range block, bool resting)
 {
-	struct flock lock = lock_of(F_WRLCK, block);
+	struct flock lock = lock_of(block.first, block.last);
 	if (fcntl(locks, F_OFD_SETLK, &lock) < 0)
 		return false;
 	if (is_unused(block, resting))
@@ -158,10 +155,7 @@ int cli_block_take(const struct pf_policy *policy, const struct pf_policy_pool *
 // tells of one that it meets first, not of the lowest.
 static void blocks_print(int locks, long first, long last, const char **before)
 {
-	struct flock lock = {.l_type = F_WRLCK,
-		.l_whence = SEEK_SET,
-		.l_start = first,
-		.l_len = last - first + 1};
+	struct flock lock = lock_of(first, last);
 	if (first > last || fcntl(locks, F_OFD_GETLK, &lock) < 0 || lock.l_type == F_UNLCK)
 		return;
 	long end = lock.l_len ? lock.l_start + lock.l_len - 1 : last;

@@ -200,7 +200,7 @@ static void rules_show(const struct pf_policy *policy, const struct pf_rules *ru
 
 static void place_show(const struct pf_policy_place *place)
 {
-	printf("segment in %s, ", *place->directory ? place->directory : cli_segment_dir());
+	printf("segment in %s, ", cli_policy_dir(place));
 	if (place->group == PF_POLICY_NOBODY)
 		printf("each user's own, mode %04o\n", place->mode);
 	else {

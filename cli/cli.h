@@ -115,6 +115,9 @@ int cli_supervise(cli_program_fn *run, void *arg);
 // Returns the directory of the segments: PORTFENCE_DIR or PF_SEGMENT_DIR.
 const char *cli_segment_dir(void);
 
+// Returns the directory of a policy's segments: its own, or that.
+const char *cli_policy_dir(const struct pf_policy_place *place);
+
 // Which process has a socket: all of /proc, read once.
 struct cli_processes;
 struct cli_processes *cli_processes_new(void);

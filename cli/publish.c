@@ -52,7 +52,7 @@ static int file_make(const char *path, const void *bytes, size_t size)
 
 int cli_policy_publish(const struct pf_policy *policy, const struct pf_rules *rules, char *path)
 {
-	const char *dir = *policy->place.directory ? policy->place.directory : cli_segment_dir();
+	const char *dir = cli_policy_dir(&policy->place);
 	unsigned char *bytes = calloc(1, PF_RULES_FILE_MAX);
 	if (!bytes)
 		return cli_error("out of memory");

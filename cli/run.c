@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 static const char usage[] =
@@ -37,6 +36,12 @@ static const char usage[] =
 	"fenced,\n"
 	"127 if it is not found.\n";
 
+// Sets an environment variable. Returns 0 or an exit status.
+static int variable_set(const char *name, const char *value)
+{
+	return setenv(name, value, 1) ? cli_error("%s", strerror(errno)) : 0;
+}
+
 // Puts the library behind what LD_PRELOAD has, unless it is there: next to libc, where the calls of
 // the others pass by it, too. Returns 0 or an exit status.
 static int preload_set(const char *library)
@@ -44,14 +49,14 @@ static int preload_set(const char *library)
 	const char *before = getenv("LD_PRELOAD");
 	char *preload;
 	if (!before || !*before)
-		return setenv("LD_PRELOAD", library, 1) ? cli_error("%s", strerror(errno)) : 0;
+		return variable_set("LD_PRELOAD", library);
 	if (strstr(before, library))
 		return 0;
 	if (asprintf(&preload, "%s:%s", before, library) < 0)
 		return cli_error("out of memory");
-	int result = setenv("LD_PRELOAD", preload, 1);
+	int result = variable_set("LD_PRELOAD", preload);
 	free(preload);
-	return result ? cli_error("%s", strerror(errno)) : 0;
+	return result;
 }
 
 // What a run is to be.
@@ -75,7 +80,7 @@ static int choice_set(const char *variable, const char *value)
 		"PORTFENCE_POOL", "PORTFENCE_BLOCK", "PORTFENCE_BLOCK_FIRST"};
 	for (size_t i = 0; i < sizeof choices / sizeof *choices; i++)
 		unsetenv(choices[i]);
-	return setenv(variable, value, 1) ? cli_error("%s", strerror(errno)) : 0;
+	return variable_set(variable, value);
 }
 
 // Puts the ports of a policy of one pool into the environment. Returns 0 or an exit status.
@@ -113,12 +118,12 @@ static int block_set(struct run *run, struct pf_policy_pool *pool)
 	if (run->locks < 0)
 		return EXIT_PORTFENCE;
 	struct pf_policy_pool own = *pool;
-	bool odd = own.ranges.step == 2 && own.ranges.range[0].first % 2;
 	bool thin = own.ranges.step == 2;
+	unsigned parity = own.ranges.range[0].first % 2;
 	own.block = 0;
 	own.ranges = (struct pf_ranges){.count = 1, .range = {run->leased}};
 	pf_ranges_normalise(&own.ranges, NULL);
-	if (thin && pf_ranges_thin(&own.ranges, odd) < 0)
+	if (thin && pf_ranges_thin(&own.ranges, parity) < 0)
 		return cli_error("pool %s: a block of %u ports has none of its parity", own.name,
 			pool->block);
 	run->policy.count = 1;
@@ -128,11 +133,9 @@ static int block_set(struct run *run, struct pf_policy_pool *pool)
 	snprintf(text, sizeof text, "%u-%u", run->leased.first, run->leased.last);
 	snprintf(first, sizeof first, "%u", run->leased.first);
 	int result = policy_set(run);
-	if (result == 0 &&
-		(setenv("PORTFENCE_BLOCK", text, 1) < 0 ||
-			setenv("PORTFENCE_BLOCK_FIRST", first, 1) < 0))
-		result = cli_error("%s", strerror(errno));
-	return result;
+	if (result == 0)
+		result = variable_set("PORTFENCE_BLOCK", text);
+	return result ? result : variable_set("PORTFENCE_BLOCK_FIRST", first);
 }
 
 // Removes what served the block alone.
@@ -140,16 +143,12 @@ static void block_end(const struct run *run)
 {
 	char path[PF_SEGMENT_PATH];
 	const char *policy = getenv("PORTFENCE_POLICY");
-	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	const struct pf_policy_place *given = &run->policy.place;
 	const struct pf_segment_place place = {
-		*given->directory ? given->directory : cli_segment_dir(), pf_segment_netns(fd),
-		geteuid()};
+		cli_policy_dir(&run->policy.place), pf_diag_netns(), geteuid()};
 	if (pf_segment_path(&run->policy, &place, path) == 0)
 		unlink(path);
 	if (policy)
 		unlink(policy);
-	close(fd);
 	close(run->locks);
 }
 
@@ -160,9 +159,7 @@ static int ports_choose(struct run *run)
 	bool plain;
 	// In a fence already: another pool of its policy.
 	if (!run->ports && !run->file && policy && *policy && !run->block)
-		return run->pool && setenv("PORTFENCE_POOL", run->pool, 1)
-			? cli_error("%s", strerror(errno))
-			: 0;
+		return run->pool ? variable_set("PORTFENCE_POOL", run->pool) : 0;
 	int result =
 		cli_policy_choose("run", run->ports, run->file, &run->policy, &run->rules, &plain);
 	if (result)
@@ -181,9 +178,7 @@ static int ports_choose(struct run *run)
 	if (plain)
 		return ports_set(run);
 	result = policy_set(run);
-	if (result == 0 && run->pool && setenv("PORTFENCE_POOL", run->pool, 1) < 0)
-		result = cli_error("%s", strerror(errno));
-	return result;
+	return result == 0 && run->pool ? variable_set("PORTFENCE_POOL", run->pool) : result;
 }
 
 // Returns true if the program is to be executed. If not, or if it will be unfenced, a line says

@@ -15,6 +15,11 @@ const char *cli_segment_dir(void)
 	return dir && *dir ? dir : PF_SEGMENT_DIR;
 }
 
+const char *cli_policy_dir(const struct pf_policy_place *place)
+{
+	return *place->directory ? place->directory : cli_segment_dir();
+}
+
 // Returns true for the name of a segment of this namespace and of a user or group that we may look
 // into, with that in ret_owner.
 static bool is_ours(const char *name, uint64_t netns, struct pf_segment_owner *ret_owner)
