@@ -188,9 +188,9 @@ pool_status()
 		[rule all]
 		pool = one
 	EOP
-	run within --pool two -- env -i /usr/bin/python3 -c 'import socket; s = socket.create_connection(("127.0.0.1", 8080)); print(s.getsockname()[1])'
+	run within --pool two -- env -i "$PROBE/dial" tcp 127.0.0.1 8080
 	assert_ports_in 20100-20199 <<<"$output"
-	run within -- env -i /usr/bin/python3 -c 'import socket; s = socket.create_connection(("127.0.0.1", 8080)); print(s.getsockname()[1])'
+	run within -- env -i "$PROBE/dial" tcp 127.0.0.1 8080
 	assert_ports_in 20000-20099 <<<"$output"
 	run --separate-stderr within --pool three -- true
 	[ "$status" -eq 125 ]
@@ -202,11 +202,11 @@ pool_status()
 		[pool all]
 		ports = 20000-20099
 	EOP
-	run within -- env PORTFENCE_PORTS=20200-20299 /usr/bin/python3 -c 'import os, socket; s = socket.create_connection(("127.0.0.1", 8080)); print(s.getsockname()[1])'
+	run within -- env PORTFENCE_PORTS=20200-20299 "$PROBE/dial" tcp 127.0.0.1 8080
 	assert_ports_in 20000-20099 <<<"$output" # PORTFENCE_POLICY is there, and comes first
-	run within -- env -i PORTFENCE_PORTS=20200-20299 /usr/bin/python3 -c 'import os, socket; s = socket.create_connection(("127.0.0.1", 8080)); print(s.getsockname()[1])'
+	run within -- env -i PORTFENCE_PORTS=20200-20299 "$PROBE/dial" tcp 127.0.0.1 8080
 	assert_ports_in 20200-20299 <<<"$output"
-	run within -- "$PORTFENCE" run --ports 20200-20299 /usr/bin/python3 -c 'import os, socket; s = socket.create_connection(("127.0.0.1", 8080)); print(s.getsockname()[1])'
+	run within -- "$PORTFENCE" run --ports 20200-20299 "$PROBE/dial" tcp 127.0.0.1 8080
 	assert_ports_in 20200-20299 <<<"$output"
 }
 
