@@ -166,11 +166,13 @@ assert_eight_share()
 			wait_for_line ' bound'
 			assert_log '3 bound, then EADDRINUSE'
 			companion_end "$PID"
+			net "$PORTFENCE" gc # a reap of the shim's own may have been moments ago
 		done
 		fence_in_background "$pool" "$PROBE/hold" 4 8080 127.0.0.1
 		wait_for_line ' held'
 		assert_log '3 held, then EADDRNOTAVAIL'
 		companion_end "$PID"
+		net "$PORTFENCE" gc # a reap of the shim's own may have been moments ago
 		# Itself a client of its own server.
 		run fence "$pool" "$PROBE/itself" 127.0.0.1 "${pool%-*}" 2
 		[ "$output" = 'refused 0, connected 2, other 0' ]
@@ -184,10 +186,10 @@ assert_eight_share()
 			serve "$PROBE/sink" $((${pool%-*} + port))
 			wait_for 5 listening $((${pool%-*} + port))
 		done
-		for call in 'hold 7 8080 127.0.0.1' 'bindmany udp 7' 'bindmany tcp 7'; do
+		for call in 'hold 8 8080 127.0.0.1' 'bindmany udp 8' 'bindmany tcp 8'; do
 			# shellcheck disable=SC2086 # a probe and its arguments
 			fence_in_background "$pool" "$PROBE"/$call
-			wait_for_line '^7 '
+			wait_for_line '^7 .*, then' # one more asks for the intruders' ports, too
 			companion_end "$PID" KILL
 			net "$PORTFENCE" gc
 		done
