@@ -278,6 +278,18 @@ static void unexhaust(struct pf_pool *pool, uint32_t stripe)
 		pf_word_put(&header->exhausted_ms, 0);
 }
 
+// Forgets that any destination's stripe was. There are too many to look at each if none was.
+static void unexhaust_destinations(struct pf_pool *pool)
+{
+	struct pf_layout_stripe *whole = stripe_header(pool, PF_STRIPE_WHOLE);
+	if (!pf_word_get_flag(&whole->lacking))
+		return;
+	// Before the look: who marks a stripe that we have passed sets it again.
+	pf_word_put_flag(&whole->lacking, 0);
+	for (uint32_t stripe = PF_STRIPE_TCP; stripe < pool->stripes; stripe++)
+		unexhaust(pool, stripe);
+}
+
 void pf_pool_give(struct pf_pool *pool, uint32_t stripe, uint16_t port)
 {
 	int32_t index = pf_ranges_index(&pool->ranges, port);
@@ -297,8 +309,7 @@ void pf_pool_give(struct pf_pool *pool, uint32_t stripe, uint16_t port)
 		if (pf_word_get(&whole->counted_ms))
 			pf_word_put(&whole->counted_ms, 0);
 	} else if (stripe == PF_STRIPE_WHOLE)
-		for (uint32_t other = PF_STRIPE_TCP; other < pool->stripes; other++)
-			unexhaust(pool, other);
+		unexhaust_destinations(pool);
 }
 
 void pf_pool_refuse(struct pf_pool *pool, uint32_t stripe, uint16_t port)
@@ -310,6 +321,8 @@ void pf_pool_refuse(struct pf_pool *pool, uint32_t stripe, uint16_t port)
 void pf_pool_exhaust(struct pf_pool *pool, uint32_t stripe, uint64_t now)
 {
 	pf_word_put_flag(&stripe_header(pool, stripe)->exhausted_ms, now);
+	if (stripe >= PF_STRIPE_TCP)
+		pf_word_put_flag(&stripe_header(pool, PF_STRIPE_WHOLE)->lacking, 1);
 }
 
 bool pf_pool_exhausted(struct pf_pool *pool, uint32_t stripe, uint64_t now)

@@ -18,7 +18,7 @@
 #include <portfence/policy.h>
 
 #define PF_SEGMENT_MAGIC 0x65636e6566747270u // "prtfence", read as little-endian
-#define PF_SEGMENT_VERSION 2u // of this page; a change of any byte's meaning raises it
+#define PF_SEGMENT_VERSION 3u // of this page; a change of any byte's meaning raises it
 
 struct pf_layout_header {
 	uint64_t magic;
@@ -77,7 +77,8 @@ struct pf_layout_stripe {
 		exhausted_ms;         // shared: when no port was found, 0 after one was given back
 	_Atomic(uint64_t) rank;       // shared: since then, no port better than this was seen
 	_Atomic(uint64_t) counted_ms; // shared: when busy was last counted, in the whole stripe
-	uint64_t padding[4];
+	_Atomic(uint64_t) lacking; // shared: 1 if a destination's stripe may be, in the whole one
+	uint64_t padding[3];
 };
 
 // The last leases, each in the entry that follows its predecessor's. Behind this header come
@@ -145,6 +146,7 @@ PF_LAYOUT_AT(pf_layout_stripe, turned_ms, 0);
 PF_LAYOUT_AT(pf_layout_stripe, exhausted_ms, 8);
 PF_LAYOUT_AT(pf_layout_stripe, rank, 16);
 PF_LAYOUT_AT(pf_layout_stripe, counted_ms, 24);
+PF_LAYOUT_AT(pf_layout_stripe, lacking, 32);
 PF_LAYOUT_AT(pf_layout_ring, head, 0);
 PF_LAYOUT_AT(pf_layout_entry, seal, 0);
 PF_LAYOUT_AT(pf_layout_entry, time_ns, 8);
