@@ -34,10 +34,11 @@ static char *const nothing[] = {NULL};
 static const char names[PF_SETTINGS][12] = {
 	"PORTS", "POLICY", "POOL", "DIR", "LOG", "DISABLE", "DEEPBIND"};
 
-// The strings end with NUL and are behind one another in `text`; 0 is none.
+// The strings end with NUL and are behind one another in `text`; 0 is none. Few starts write more
+// than its first page.
 static struct {
-	uint16_t setting[PF_SETTINGS]; // where "PORTFENCE_X=..." begins
-	uint16_t preload;              // where "LD_PRELOAD=<this library>" does
+	_Alignas(4096) uint16_t setting[PF_SETTINGS]; // where "PORTFENCE_X=..." begins
+	uint16_t preload;                             // where "LD_PRELOAD=<this library>" does
 	uint16_t used;
 	char text[8192];
 } kept;

@@ -24,9 +24,10 @@
 #include <string.h>
 #include <sys/socket.h>
 
-// All that a process knows of its fence, what every process needs in front.
+// All that a process knows of its fence. What every start writes is in front, in one page.
 static struct {
-	_Atomic(enum pf_fence) fence; // PF_FENCE_UNREAD until the environment was read
+	_Alignas(4096) _Atomic(enum pf_fence) fence; // PF_FENCE_UNREAD until all below was read
+	atomic_flag begun;                           // to read it
 	bool quiet;
 	bool asks_who; // a rule is about users or groups
 	_Atomic(void *) segment;
@@ -131,8 +132,7 @@ static enum pf_fence policy_read(void)
 
 __attribute__((constructor)) static void start(void)
 {
-	static atomic_flag begun = ATOMIC_FLAG_INIT;
-	if (!atomic_flag_test_and_set(&begun)) {
+	if (!atomic_flag_test_and_set(&self.begun)) {
 		atomic_store_explicit(&self.fence, policy_read(), memory_order_release);
 		return;
 	}

@@ -2,8 +2,9 @@
 // The calls that ours stand in front of.
 //
 // Each is looked up when it is first used, and never again. dlsym may call malloc, and malloc may
-// be anybody's, who may call one of ours: a look-up in progress (in this thread or another) is
-// answered with the bare system call, as is a symbol that cannot be found.
+// be anybody's, who may call one of ours, as may a signal's handler: a call in the midst of a
+// look-up by the same thread, or of its own symbol by any, is the bare system call, as is one that
+// cannot be found.
 #include "real.h"
 
 #include "util.h"
@@ -77,55 +78,61 @@ static void *definition_find(const char *name)
 }
 #endif
 
-struct symbol {
-	const char *name;
-	_Atomic(void *) address; // NULL: not looked up yet
-};
-
-// An address that stands for "use the system call".
+// Stands for "use the system call".
 static char bare;
 
-static void *look_up(struct symbol *symbol)
+// Looks a function up, unless this thread is in the midst of doing that for any. Returns its
+// address, or NULL.
+static void *look_up(_Atomic(void *) *known, const char *name)
 {
-	void *address = NULL;
-	if (!atomic_compare_exchange_strong(&symbol->address, &address, &bare))
-		return NULL; // somebody is at it
-	address = definition_find(symbol->name);
+	static _Atomic(void *) thread; // that looks something up; of several, the first
+	void *self = &errno, *nobody = NULL, *address = NULL;
+	if (atomic_load_explicit(&thread, memory_order_relaxed) == self ||
+		!atomic_compare_exchange_strong(known, &address, &bare))
+		return NULL;
+	bool first = atomic_compare_exchange_strong(&thread, &nobody, self);
+	address = definition_find(name);
 	if (address)
-		atomic_store_explicit(&symbol->address, address, memory_order_release);
+		atomic_store_explicit(known, address, memory_order_release);
+	if (first)
+		atomic_store_explicit(&thread, NULL, memory_order_relaxed);
 	return address;
 }
 
-// Returns the address of the next definition, or NULL: use the system call.
-static inline void *find(struct symbol *symbol)
+// Returns the address of the next definition, which is kept in *known, or NULL: use the system
+// call.
+static inline void *find(_Atomic(void *) *known, const char *name)
 {
-	void *address = atomic_load_explicit(&symbol->address, memory_order_acquire);
+	void *address = atomic_load_explicit(known, memory_order_acquire);
 	if (!address)
-		return look_up(symbol);
+		return look_up(known, name);
 	return address == &bare ? NULL : address;
 }
 
 // The same for what no system call can stand in for. Two threads may both look it up, and find the
 // same. Returns NULL only where libc has no such function.
-static void *find_always(struct symbol *symbol)
+static void *find_always(_Atomic(void *) *known, const char *name)
 {
-	void *address = atomic_load_explicit(&symbol->address, memory_order_acquire);
+	void *address = atomic_load_explicit(known, memory_order_acquire);
 	if (!address) {
-		address = definition_find(symbol->name);
-		atomic_store_explicit(&symbol->address, address, memory_order_release);
+		address = definition_find(name);
+		atomic_store_explicit(known, address, memory_order_release);
 	}
 	return address;
 }
 
-// Defines a variable `next`, a pointer to the next definition of the function, or NULL.
+// Defines a variable `next`, a pointer to the next definition of the function, or NULL. What is
+// kept is zero at first, and the name no pointer in it: neither costs a start anything.
 #define NEXT(function, result, ...)                                                                \
-	static struct symbol symbol = {.name = #function};                                         \
-	result (*next)(__VA_ARGS__) = (__extension__(result(*)(__VA_ARGS__)) find(&symbol))
+	static _Atomic(void *) known;                                                              \
+	result (*next)(__VA_ARGS__) =                                                              \
+		(__extension__(result(*)(__VA_ARGS__)) find(&known, #function))
 
 // The same with find_always.
 #define NEXT_ALWAYS(function, result, ...)                                                         \
-	static struct symbol symbol = {.name = #function};                                         \
-	result (*next)(__VA_ARGS__) = (__extension__(result(*)(__VA_ARGS__)) find_always(&symbol))
+	static _Atomic(void *) known;                                                              \
+	result (*next)(__VA_ARGS__) =                                                              \
+		(__extension__(result(*)(__VA_ARGS__)) find_always(&known, #function))
 
 int pf_real_socket(int domain, int type, int protocol)
 {
@@ -279,15 +286,15 @@ pid_t pf_real_fork(void)
 
 void *pf_real_vfork(void)
 {
-	static struct symbol symbol = {.name = "vfork"};
-	void *next = find_always(&symbol);
+	static _Atomic(void *) known;
+	void *next = find_always(&known, "vfork");
 	return next ? next : __extension__(void *) pf_real_fork;
 }
 
 void *pf_real_dlopen(void)
 {
-	static struct symbol symbol = {.name = "dlopen"};
-	return find_always(&symbol);
+	static _Atomic(void *) known;
+	return find_always(&known, "dlopen");
 }
 
 int pf_real_execve(const char *path, char *const *argv, char *const *envp)
