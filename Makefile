@@ -120,6 +120,11 @@ bench: ## measure against the kernel's own choice
 	$(submake) all benches
 	@B=$(B) /usr/bin/python3 bench/compare.py
 
+budget: ## count the instructions of the shim's paths, against bench/budget.txt
+	@tests/setup.sh check
+	$(submake) all benches
+	@B=$(B) /usr/bin/python3 bench/budget.py
+
 stress: ## kill processes in the fence at random (TIME=SECONDS SEED=N ROUND=N)
 	@tests/setup.sh check
 	$(submake) programs
@@ -248,5 +253,5 @@ $(B)/flags: always
 -include $(wildcard $(B)/obj/*/*.d $(B)/obj/*/*/*.d $(B)/unit/*.d $(B)/probe/*.d $(B)/preload/*.d $(B)/fuzz/*.d $(B)/bench/*.d)
 
 .DELETE_ON_ERROR:
-.PHONY: all demo check check-unit check-bats asan ubsan tsan valgrind cov fuzz lint fmt bench \
+.PHONY: all demo check check-unit check-bats asan ubsan tsan valgrind cov fuzz lint fmt bench budget \
 	stress install uninstall deb clean help units probes preloads fuzzers benches programs always

@@ -90,13 +90,14 @@ def main():
         counted[name] = round((count(*path, MANY) - count(*path, FEW)) / (MANY - FEW))
     if "--write" in sys.argv[1:]:
         budget_write(counted)
-    budget, over = budget_read(), 0
-    print(f"{'instructions of the shim':<44} {'counted':>8} {'budget':>8}")
+    budget, exceeded = budget_read(), False
+    print(f"{'instructions of the shim, per round':<44} {'counted':>8} {'budget':>8}")
     for name, number in counted.items():
-        over += number > budget.get(name, 0)
-        mark = "  over" if number > budget.get(name, 0) else ""
-        print(f"{name:<44} {number:8} {budget.get(name, 0):8}{mark}")
-    sys.exit(1 if over else 0)
+        # Which ports are drawn makes some instructions of difference.
+        over = number > budget.get(name, 0) * 1.01
+        print(f"{name:<44} {number:8} {budget.get(name, 0):8}{'  over' if over else ''}")
+        exceeded |= over
+    sys.exit(exceeded)
 
 
 main()
