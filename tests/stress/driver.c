@@ -424,17 +424,29 @@ static unsigned files_count(const char *remove)
 	return count;
 }
 
-// Flips some bits of the first segment there is, behind header and table.
+// Writes the path of the first segment there is into path[1024]. Returns false if there is none.
+static bool segment_find(char *path)
+{
+	bool found = false;
+	DIR *stream = opendir(dir);
+	if (!stream)
+		err(2, "%s", dir);
+	for (struct dirent *entry; !found && (entry = readdir(stream));) {
+		found = entry->d_name[0] == 'p';
+		snprintf(path, 1024, "%s/%s", dir, entry->d_name);
+	}
+	closedir(stream);
+	return found;
+}
+
+// Flips some bits of it, behind header and table.
 static void scribble(void)
 {
 	enum { TABLE = 128 + 448 };
-	char path[1024] = "";
+	char path[1024];
 	struct stat status;
-	DIR *stream = opendir(dir);
-	for (struct dirent *entry; stream && (entry = readdir(stream));)
-		if (entry->d_name[0] == 'p')
-			snprintf(path, sizeof path, "%s/%s", dir, entry->d_name);
-	closedir(stream);
+	if (!segment_find(path))
+		return;
 	int fd = open(path, O_RDWR | O_CLOEXEC);
 	if (fd < 0)
 		return;
@@ -497,12 +509,16 @@ static void workers_run(const struct round *round, uint64_t end)
 {
 	pthread_t killer;
 	uint64_t seed = luck(&luck_now), looked = 0;
-	atomic_store(&killing, true);
-	if (pthread_create(&killer, NULL, killer_run, &seed) != 0)
-		errx(2, "pthread_create");
+	char path[1024];
 	while (now_ms() < end) {
 		for (int live = children_reap(); live < round->workers; live++)
 			worker_start(round);
+		// The storms were about making it; on a slow machine, nobody would get that far.
+		if (!atomic_load(&killing) && segment_find(path)) {
+			atomic_store(&killing, true);
+			if (pthread_create(&killer, NULL, killer_run, &seed) != 0)
+				errx(2, "pthread_create");
+		}
 		hangs_find();
 		if (now_ms() - looked > 60) {
 			watch_sockets();
@@ -512,8 +528,8 @@ static void workers_run(const struct round *round, uint64_t end)
 			scribble();
 		nap_ns(10000000);
 	}
-	atomic_store(&killing, false);
-	pthread_join(killer, NULL);
+	if (atomic_exchange(&killing, false))
+		pthread_join(killer, NULL);
 }
 
 // Waits until the kernel has no socket on the pool's ports.
