@@ -236,13 +236,30 @@ out:
 	return result;
 }
 
+// The same, and says so when it has ended.
+static int reap_to_end(struct pf_segment *segment, uint64_t began, uint32_t *ret_reaped)
+{
+	int result = reap(segment, began, ret_reaped);
+	pf_word_put(&segment->shared->reap_took, pf_now_ms() - began);
+	pf_word_put(&segment->shared->reap_done, began);
+	return result;
+}
+
 int pf_reap(struct pf_segment *segment, uint32_t *ret_reaped)
 {
 	uint64_t now = pf_now_ms();
 	pf_word_put(&segment->shared->reaped_ms, now);
-	int result = reap(segment, now, ret_reaped);
-	pf_word_put(&segment->shared->reap_done, now);
-	return result;
+	return reap_to_end(segment, now, ret_reaped);
+}
+
+// Returns how long after the beginning of the last reap, which has ended, the next may begin.
+static uint64_t interval_of(const struct pf_segment *segment)
+{
+	uint64_t took = pf_word_get(&segment->shared->reap_took);
+	if (took > PF_REAP_REST_MS / PF_REAP_REST)
+		return PF_REAP_REST_MS;
+	uint64_t rest = took * PF_REAP_REST;
+	return rest > PF_REAP_INTERVAL_MS ? rest : PF_REAP_INTERVAL_MS;
 }
 
 // Waits for the reap that began at `began`, in another thread or process. Returns when it has
@@ -263,12 +280,9 @@ int pf_reap_sometimes(struct pf_segment *segment, uint64_t now)
 	uint64_t last = pf_word_get(&segment->shared->reaped_ms);
 	bool ended = pf_word_get(&segment->shared->reap_done) == last;
 	// A time in the future is no time: the segment was damaged, or the clock is another's.
-	if (now - last >= (ended ? PF_REAP_INTERVAL_MS : PF_REAP_OVERDUE_MS) &&
-		pf_word_replace(&segment->shared->reaped_ms, last, now)) {
-		int result = reap(segment, now, &reaped);
-		pf_word_put(&segment->shared->reap_done, now);
-		return result;
-	}
+	if (now - last >= (ended ? interval_of(segment) : PF_REAP_OVERDUE_MS) &&
+		pf_word_replace(&segment->shared->reaped_ms, last, now))
+		return reap_to_end(segment, now, &reaped);
 	last = pf_word_get(&segment->shared->reaped_ms);
 	if (pf_word_get(&segment->shared->reap_done) == last)
 		return -EAGAIN;

@@ -31,7 +31,8 @@ struct pf_layout_header {
 	uint64_t reserved[1];
 	_Atomic(uint64_t) reaped_ms; // shared: when the last reap began; whoever reaps writes it
 	_Atomic(uint64_t) reap_done; // shared: reaped_ms of the last reap that ended
-	uint64_t padding[6];
+	_Atomic(uint64_t) reap_took; // shared: the milliseconds that it took
+	uint64_t padding[5];
 };
 
 // What happened to a pool since the segment was made; every process adds to them.
@@ -127,6 +128,7 @@ PF_LAYOUT_AT(pf_layout_header, netns, 32);
 PF_LAYOUT_AT(pf_layout_header, boot_id, 40);
 PF_LAYOUT_AT(pf_layout_header, reaped_ms, 64);
 PF_LAYOUT_AT(pf_layout_header, reap_done, 72);
+PF_LAYOUT_AT(pf_layout_header, reap_took, 80);
 PF_LAYOUT_AT(pf_layout_pool, name, 0);
 PF_LAYOUT_AT(pf_layout_pool, offset, 32);
 PF_LAYOUT_AT(pf_layout_pool, ports, 40);

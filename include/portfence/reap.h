@@ -5,8 +5,11 @@
 
 #include <portfence/segment.h>
 
-// The shim reaps at most this often, per segment.
+// The shim reaps at most this often, per segment, and rests nine times as long as the last reap took,
+// so that it takes a tenth of the time at most; but not longer than the third.
 #define PF_REAP_INTERVAL_MS 100
+#define PF_REAP_REST 9
+#define PF_REAP_REST_MS 1000
 
 // If the last reap has not ended, it was killed, or is given up for that, after this time.
 #define PF_REAP_OVERDUE_MS 400
@@ -19,8 +22,8 @@
 // netlink, no memory); a protocol that the kernel does not show keeps its ports.
 int pf_reap(struct pf_segment *segment, uint32_t *ret_reaped);
 
-// The same, unless it was done less than PF_REAP_INTERVAL_MS before `now`, which is pf_now_ms(); if
-// somebody is at it, waits for that. Returns 0 if there was a reap, -EAGAIN if not, or -errno.
+// The same, unless the last one began a short time before `now`, which is pf_now_ms() (see above);
+// if somebody is at it, waits for that. Returns 0 if there was a reap, -EAGAIN if not, or -errno.
 int pf_reap_sometimes(struct pf_segment *segment, uint64_t now);
 
 // Marks every port that the kernel shows as used: for a new segment. Returns 0 or -errno.
