@@ -89,12 +89,13 @@ static const struct path {
 // Makes the sockets that the paths have in common.
 static void prepare(void)
 {
-	socklen_t size = sizeof server;
+	const int on = 1;
+	server.sin_port = htons(1080); // of no pool, or a new segment would learn of its TIME_WAITs
 	server.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	listener = or_die(socket(AF_INET, SOCK_STREAM, 0), "socket");
+	or_die(setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on), "setsockopt");
 	or_die(bind(listener, (const struct sockaddr *)&server, sizeof server), "bind");
 	or_die(listen(listener, 16), "listen");
-	or_die(getsockname(listener, (struct sockaddr *)&server, &size), "getsockname");
 	udp = or_die(socket(AF_INET, SOCK_DGRAM, 0), "socket");
 }
 
