@@ -328,10 +328,7 @@ void pf_pool_exhaust(struct pf_pool *pool, uint32_t stripe, uint64_t now)
 bool pf_pool_exhausted(struct pf_pool *pool, uint32_t stripe, uint64_t now)
 {
 	uint64_t since = pf_word_get(&stripe_header(pool, stripe)->exhausted_ms);
-	if (!since || now - since > PF_EXHAUSTED_MS)
-		return false;
-	pf_pool_count(pool, PF_COUNT_EXHAUSTED, 1);
-	return true;
+	return since && now - since <= PF_EXHAUSTED_MS;
 }
 
 enum pf_claim pf_pool_claim(const struct pf_pool *pool)

@@ -148,8 +148,8 @@ static uint8_t pool_of(const struct seeker *seeker)
 	return (uint8_t)(seeker->pool - seeker->segment->pool);
 }
 
-// Returns true, and counts the call that will fail, if the stripe was found exhausted just now, or
-// the process has all the leases that it may have.
+// Returns true if the stripe was found exhausted just now, or the process has all the leases that
+// it may have, which is counted here.
 static bool seeker_is_hopeless(struct seeker *seeker)
 {
 	uint32_t quota = seeker->pool->quota;
@@ -167,7 +167,6 @@ static int seeker_give_up(struct seeker *seeker, int why, int error)
 {
 	uint16_t port;
 	seeker->nothing = true;
-	pf_pool_count(seeker->pool, PF_COUNT_EXHAUSTED, 1);
 	if (pf_ranges_index(&seeker->pool->ranges, seeker->avoid) >= 0)
 		return -error;
 	pf_pool_exhaust(seeker->pool, seeker->stripe, pf_now_ms());
@@ -605,13 +604,17 @@ static void leave_to_kernel(struct seeker *seeker)
 		state_record(seeker->fd, seeker->ticket, seeker->state, PF_FD_BOUND);
 }
 
-// Returns true if there was no port and the policy leaves the call to the kernel then.
+// Counts a call for which there was no port. Returns true if the policy leaves it to the kernel
+// then.
 static bool seeker_falls_back(struct seeker *seeker)
 {
 	static atomic_flag said = ATOMIC_FLAG_INIT;
-	if (!seeker->nothing || seeker->pool->exhausted != PF_EXHAUSTED_FALLBACK)
+	if (!seeker->nothing)
 		return false;
-	pf_pool_count(seeker->pool, PF_COUNT_FALLBACK, 1);
+	bool leaves = seeker->pool->exhausted == PF_EXHAUSTED_FALLBACK;
+	pf_pool_count(seeker->pool, leaves ? PF_COUNT_FALLBACK : PF_COUNT_EXHAUSTED, 1);
+	if (!leaves)
+		return false;
 	if (!atomic_flag_test_and_set(&said))
 		pf_fence_say("no port is left in the pool; the kernel chooses, as the policy says");
 	leave_to_kernel(seeker);

@@ -251,6 +251,7 @@ pool_status()
 			thread.join()
 			print(f"{len(ports) + len(waiting) + 1}, at once {quick}")
 		EOF
+		[ "$(pool_status default EXHAUSTED)" -eq 1 ] # however often the other looked
 		rm "$PORTFENCE_DIR"/*
 	done
 	printf '%s\n' '[pool default]' "ports = 20000" 'exhausted = wait 300ms' >policy.conf
@@ -267,6 +268,7 @@ pool_status()
 		assert took > 0.6, took
 		print(*codes, "within a second" if took < 3 else took)
 	EOF
+	[ "$(pool_status default EXHAUSTED)" -eq 3 ]
 }
 
 @test "a call that finds no port falls back to the kernel's choice, which is counted and said once" {
@@ -283,6 +285,7 @@ pool_status()
 		EOF
 		[ "${#stderr_lines[@]}" -eq 1 ]
 		[ "$(pool_status default FALLBACK)" -eq 4 ]
+		[ "$(pool_status default EXHAUSTED)" -eq 0 ]
 		rm "$PORTFENCE_DIR"/*
 	done
 }

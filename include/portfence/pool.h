@@ -50,7 +50,7 @@ void pf_pool_refuse(struct pf_pool *pool, uint32_t stripe, uint16_t port);
 // more after it: a port that was given back just before is free, and nobody would know.
 void pf_pool_exhaust(struct pf_pool *pool, uint32_t stripe, uint64_t now);
 
-// Returns true while the stripe is remembered as exhausted, and counts the call that will fail.
+// Returns true while the stripe is remembered as exhausted.
 bool pf_pool_exhausted(struct pf_pool *pool, uint32_t stripe, uint64_t now);
 
 #define PF_EXHAUSTED_MS 10
