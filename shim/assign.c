@@ -79,6 +79,7 @@ struct seeker {
 	uint16_t avoid; // not this port,
 	bool never;     // not even if there is no other
 	bool nothing;   // there was none
+	bool hurried;   // the call must not block, whatever the socket may (MSG_DONTWAIT)
 	uint32_t start; // index to look from
 	uint64_t now;
 	uint64_t time_ns;        // now, by the clock on the wall
@@ -583,7 +584,7 @@ static ssize_t connect_late(struct seeker *seeker, const struct operation *opera
 static bool seeker_waits(struct seeker *seeker, uint64_t began)
 {
 	const struct __kernel_old_timespec turn = {0, PF_EXHAUSTED_MS * 1000000 / 2};
-	if (!seeker->nothing || seeker->pool->exhausted != PF_EXHAUSTED_WAIT ||
+	if (!seeker->nothing || seeker->pool->exhausted != PF_EXHAUSTED_WAIT || seeker->hurried ||
 		pf_now_ms() - began >= seeker->pool->wait_ms ||
 		(pf_sys(SYS_fcntl, seeker->fd, F_GETFL) & O_NONBLOCK))
 		return false;
@@ -698,6 +699,7 @@ static ssize_t tcp_connect(int fd, struct pf_fd state, uint64_t ticket,
 	if (state.flags & PF_FD_BOUND)
 		return operation->run(operation);
 	struct seeker seeker = seeker_for(fd, state, ticket, PF_STRIPE_TCP, destination);
+	seeker.hurried = operation->flags & MSG_DONTWAIT;
 	if (!seeker.pool) {
 		leave_to_kernel(&seeker);
 		return operation->run(operation);
@@ -712,13 +714,14 @@ static ssize_t tcp_connect(int fd, struct pf_fd state, uint64_t ticket,
 	return seeker_falls_back(&seeker) ? operation->run(operation) : result;
 }
 
-// Gives an unbound UDP socket its port. Returns 0 or -errno.
-static int udp_bind(
-	int fd, struct pf_fd state, uint64_t ticket, const struct pf_endpoint *destination)
+// Gives an unbound UDP socket its port, for a call with these MSG_ flags. Returns 0 or -errno.
+static int udp_bind(int fd, struct pf_fd state, uint64_t ticket,
+	const struct pf_endpoint *destination, int flags)
 {
 	if (state.flags & PF_FD_BOUND)
 		return 0;
 	struct seeker seeker = seeker_for(fd, state, ticket, PF_STRIPE_UDP, destination);
+	seeker.hurried = flags & MSG_DONTWAIT;
 	return claim_or_leave(&seeker, EAGAIN);
 }
 
@@ -768,7 +771,7 @@ int pf_assign_connect(int fd, const struct sockaddr *address, socklen_t length)
 
 	if (state.kind == PF_FD_UDP) {
 		// The kernel binds first, and then looks at the address.
-		int result = udp_bind(fd, state, ticket, inet ? &destination : NULL);
+		int result = udp_bind(fd, state, ticket, inet ? &destination : NULL, 0);
 		return result < 0 ? result : (int)run_connect(&operation);
 	}
 	if (!inet || fence == PF_FENCE_CLOSED)
@@ -807,7 +810,8 @@ static ssize_t send_to(const struct operation *operation)
 	if (state.flags & PF_FD_BOUND)
 		return operation->run(operation);
 	// The kernel binds first, and then looks at the address.
-	int result = udp_bind(operation->fd, state, ticket, inet ? &destination : NULL);
+	int result = udp_bind(
+		operation->fd, state, ticket, inet ? &destination : NULL, operation->flags);
 	return result < 0 ? result : operation->run(operation);
 }
 
