@@ -9,11 +9,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-// What was in a ring when it was last looked at: 1 + the number of the entry at each place.
+// What was in a ring when it was last looked at. The numbers alone do not tell: a segment that is
+// made again counts from 0 again.
 struct watch {
 	struct watch *next;
 	char path[PF_SEGMENT_PATH];
-	uint64_t seen[PF_RING_MAX];
+	struct {
+		uint64_t time_ns; // 0: nothing
+		uint32_t number;
+	} seen[PF_RING_MAX];
 };
 
 const char *cli_how(const struct pf_lease *lease)
@@ -85,6 +89,17 @@ static void taken_add(
 	strcpy(taken->pool, pool->name);
 }
 
+// Returns true for an entry that was not at its place before, and remembers it.
+static bool is_new(struct watch *watch, uint32_t place, const struct pf_lease *lease)
+{
+	if (watch->seen[place].time_ns == lease->time_ns &&
+		watch->seen[place].number == lease->number)
+		return false;
+	watch->seen[place].time_ns = lease->time_ns;
+	watch->seen[place].number = lease->number;
+	return true;
+}
+
 static void segment_read(struct cli_segment *segment, void *arg)
 {
 	struct cli_history *history = arg;
@@ -92,11 +107,10 @@ static void segment_read(struct cli_segment *segment, void *arg)
 	const struct pf_segment *shared = &segment->segment;
 	for (uint32_t place = 0; place < shared->ring.entries; place++) {
 		struct pf_lease lease;
-		if (!pf_ring_read(&shared->ring, place, &lease) ||
-			watch->seen[place] == lease.number + 1ull || lease.pool >= shared->pools)
+		if (!pf_ring_read(&shared->ring, place, &lease) || lease.pool >= shared->pools ||
+			!is_new(watch, place, &lease))
 			continue;
 		const struct pf_pool *pool = &shared->pool[lease.pool];
-		watch->seen[place] = lease.number + 1ull;
 		if (!history->oldest_ns || lease.time_ns < history->oldest_ns)
 			history->oldest_ns = lease.time_ns;
 		if (pf_ranges_index(&pool->ranges, lease.port) >= 0 &&

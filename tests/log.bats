@@ -123,6 +123,20 @@ expected()
 	run -1 grep portfence: "$LOG"
 }
 
+@test "log -f goes on with a segment that was removed, damaged, and made again" {
+	fence "$BIND_POOL" "$PROBE/dial" tcp 127.0.0.1 8080
+	serve "$PORTFENCE" log -f --no-header
+	wait_for_line ' 127.0.0.1:8080 '
+	rm "$PORTFENCE_DIR"/*
+	fence "$BIND_POOL" "$PROBE/dial" tcp 127.0.0.2 8080
+	wait_for_line ' 127.0.0.2:8080 '
+	truncate -s 100 "$PORTFENCE_DIR"/*
+	rm "$PORTFENCE_DIR"/*
+	fence "$BIND_POOL" "$PROBE/dial" tcp 127.0.0.3 8080
+	wait_for_line ' 127.0.0.3:8080 '
+	[ "$(grep -c 127.0.0 "$LOG")" -eq 3 ]
+}
+
 @test "log -f begins with the last ten" {
 	for _ in {1..12}; do
 		fence "$BIND_POOL" "$PROBE/dial" tcp 127.0.0.1 8080
