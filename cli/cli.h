@@ -66,6 +66,9 @@ void cli_colour_off(void);
 // Returns what begins a colour, or, for CLI_PLAIN, ends it; "" where there are none.
 const char *cli_colour(enum cli_colour colour);
 
+// Waits. Returns false, at once, if nobody reads standard output any more.
+bool cli_is_read(uint64_t wait_ms);
+
 // A segment of this user (of anybody, for root), of this network namespace.
 struct cli_segment {
 	char path[PF_SEGMENT_PATH];

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Colours on a terminal, and its width.
+// Colours on a terminal, its width, and whether anybody reads.
 #include "cli.h"
 
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -40,4 +41,10 @@ size_t cli_terminal_width(void)
 	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col)
 		return size.ws_col;
 	return 80;
+}
+
+bool cli_is_read(uint64_t wait_ms)
+{
+	struct pollfd out = {.fd = STDOUT_FILENO};
+	return poll(&out, 1, (int)wait_ms) == 0;
 }

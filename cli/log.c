@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <getopt.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,13 +72,6 @@ static int show(const struct listing *listing, const struct cli_history *history
 	return fflush(stdout) ? EXIT_PORTFENCE : 0;
 }
 
-// Waits a turn. Returns false if nobody reads any more.
-static bool is_read(void)
-{
-	struct pollfd out = {.fd = STDOUT_FILENO};
-	return poll(&out, 1, FOLLOW_MS) == 0;
-}
-
 static int list(struct listing *listing)
 {
 	CLI_HISTORY history = {.filter = &listing->filter};
@@ -95,7 +87,7 @@ static int list(struct listing *listing)
 	result = show(listing, &history, cut ? history.count - listing->lines : 0);
 	if (listing->array)
 		cli_json_print(listing->array);
-	while (listing->follow && !result && is_read()) {
+	while (listing->follow && !result && cli_is_read(FOLLOW_MS)) {
 		result = cli_history_read(&history);
 		if (!result)
 			result = show(listing, &history, 0);

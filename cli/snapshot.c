@@ -2,6 +2,8 @@
 // What `portfence top` shows at one moment.
 #include "snapshot.h"
 
+#include "json.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,8 +70,11 @@ static int number_compare(long long a, long long b)
 	return (a > b) - (a < b);
 }
 
+// No peer is no peer, in either family.
 static int peer_compare(const struct pf_endpoint *a, const struct pf_endpoint *b)
 {
+	if (!a->port || !b->port)
+		return number_compare(a->port, b->port);
 	int order = memcmp(a->address, b->address, sizeof a->address);
 	return order ? order : number_compare(a->port, b->port);
 }
@@ -237,4 +242,61 @@ void snapshot_peers(const struct snapshot *snapshot, const struct snapshot_proce
 			break;
 	}
 	free(peer);
+}
+
+// --- JSON ----------------------------------------------------------------------------------------
+
+static struct json_object *pool_json(const struct snapshot_pool *pool)
+{
+	struct json_object *object = json_object_new_object();
+	cli_json_text(object, "pool", pool->name);
+	cli_json_text(object, "ports", pool->ports);
+	cli_json_number(object, "size", pool->size);
+	cli_json_number(object, "leased", pool->usage.leased);
+	cli_json_number(object, "busy", pool->usage.busy);
+	cli_json_number(object, "holding", pool->usage.holding);
+	cli_json_number(object, "free", pool->usage.free);
+	cli_json_number(object, "foreign", pool->usage.foreign);
+	cli_json_number(object, "exhausted", pool->exhausted);
+	return object;
+}
+
+static struct json_object *process_json(
+	const struct snapshot *snapshot, const struct snapshot_process *process)
+{
+	const struct snapshot_pool *pool = &snapshot->pool[process->pool];
+	struct json_object *object = json_object_new_object();
+	struct json_object *peers = json_object_new_array();
+	size_t count;
+	struct peer *peer = peers_count(snapshot, process, &count);
+	for (size_t i = 0; i < count; i++) {
+		struct json_object *to = json_object_new_object();
+		cli_json_endpoint(to, "peer_address", "peer_port", peer[i].endpoint);
+		cli_json_number(to, "sockets", peer[i].sockets);
+		json_object_array_add(peers, to);
+	}
+	free(peer);
+	cli_json_some(object, "pid", (uint32_t)process->pid);
+	cli_json_text(object, "command", process->pid ? process->command : NULL);
+	cli_json_text(object, "pool", pool->name);
+	cli_json_text(object, "ports", pool->ports);
+	cli_json_text(object, "kind", process->foreign ? "foreign" : "lease");
+	cli_json_number(object, "sockets", process->sockets);
+	json_object_object_add(object, "peers", peers);
+	return object;
+}
+
+struct json_object *snapshot_json(const struct snapshot *snapshot, uint64_t time_ns)
+{
+	struct json_object *object = json_object_new_object();
+	struct json_object *pools = json_object_new_array();
+	struct json_object *processes = json_object_new_array();
+	for (size_t i = 0; i < snapshot->pools; i++)
+		json_object_array_add(pools, pool_json(&snapshot->pool[i]));
+	for (size_t i = 0; i < snapshot->processes; i++)
+		json_object_array_add(processes, process_json(snapshot, &snapshot->process[i]));
+	cli_json_time(object, "time", time_ns);
+	json_object_object_add(object, "pools", pools);
+	json_object_object_add(object, "processes", processes);
+	return object;
 }

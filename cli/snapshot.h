@@ -49,4 +49,7 @@ const char *snapshot_label(const struct snapshot *snapshot, uint32_t pool);
 void snapshot_peers(const struct snapshot *snapshot, const struct snapshot_process *process,
 	char *text, size_t size);
 
+// Returns all of it as one object, taken at `time_ns`; portfence(1) lists the fields.
+struct json_object *snapshot_json(const struct snapshot *snapshot, uint64_t time_ns);
+
 #endif

@@ -3,6 +3,7 @@
 //
 // Signals are let in only while top waits for a key, so that nothing is interrupted half-drawn;
 // one that ends it does so once the terminal is as it was.
+#include "json.h"
 #include "snapshot.h"
 
 #include "util.h"
@@ -19,17 +20,20 @@
 #include <time.h>
 #include <unistd.h>
 
-static const char usage[] = "Usage: portfence top [-d SECONDS] [-a]\n"
-			    "\n"
-			    "Show the pools of this network namespace and the processes that have "
-			    "their ports, again and\n"
-			    "again; if standard input or output is no terminal, once.\n"
-			    "\n"
-			    "  -d, --delay SECONDS  between two looks: 0.1 to 3600 (default: 1)\n"
-			    "  -a, --all            also programs outside the fence\n"
-			    "  -h, --help           show this\n"
-			    "\n"
-			    "Keys: q quits, h shows the others.\n";
+static const char usage[] =
+	"Usage: portfence top [-d SECONDS] [-a] [--json]\n"
+	"\n"
+	"Show the pools of this network namespace and the processes that have "
+	"their ports, again and\n"
+	"again; if standard input or output is no terminal, once.\n"
+	"\n"
+	"  -d, --delay SECONDS  between two looks: 0.1 to 3600 (default: 1)\n"
+	"  -a, --all            also programs outside the fence\n"
+	"      --json           one object a line, see portfence(1); without -d, "
+	"one\n"
+	"  -h, --help           show this\n"
+	"\n"
+	"Keys: q quits, h shows the others.\n";
 
 #define LINES_LEAST 10
 #define COLUMNS_LEAST 60
@@ -41,6 +45,8 @@ struct top {
 	enum snapshot_order order;
 	uint64_t delay_ms;
 	bool all;
+	bool json;
+	bool again; // not only once, where there is no screen
 	bool helps;
 	size_t first; // process on the screen
 	size_t rows;  // of processes on the screen
@@ -566,6 +572,20 @@ static void processes_print(const struct snapshot *snapshot)
 	cli_table_print(table);
 }
 
+// Prints an object, or one at each look until nobody reads. Returns 0 or EXIT_PORTFENCE.
+static int json_print(struct top *top)
+{
+	signal(SIGPIPE, SIG_DFL); // whoever started us
+	for (;;) {
+		cli_json_print_line(snapshot_json(&top->snapshot, pf_time_ns()));
+		if (fflush(stdout))
+			return EXIT_PORTFENCE;
+		if (!top->again || !cli_is_read(top->delay_ms))
+			return 0;
+		look(top);
+	}
+}
+
 // --- options -------------------------------------------------------------------------------------
 
 static int delay_read(struct top *top, const char *text)
@@ -575,12 +595,14 @@ static int delay_read(struct top *top, const char *text)
 	if (*end || end == text || !(ms >= DELAY_MIN && ms <= DELAY_MAX))
 		return cli_error("top: '%s' is no delay; expected 0.1 to 3600 seconds", text);
 	top->delay_ms = (uint64_t)ms;
+	top->again = true;
 	return 0;
 }
 
 static const struct option options[] = {
 	{"delay", required_argument, NULL, 'd'},
 	{"all", no_argument, NULL, 'a'},
+	{"json", no_argument, NULL, 'j'},
 	{"help", no_argument, NULL, 'h'},
 	{0},
 };
@@ -595,6 +617,8 @@ static int options_read(int argc, char **argv, struct top *top)
 			return fputs(usage, stdout) < 0 ? EXIT_PORTFENCE : 0;
 		if (option == 'a')
 			top->all = true;
+		else if (option == 'j')
+			top->json = true;
 		else if (option == 'd')
 			result = delay_read(top, optarg);
 		else
@@ -613,7 +637,9 @@ int cli_top(int argc, char **argv)
 		return result;
 	result = 0;
 	look(&top);
-	if (isatty(STDIN_FILENO) && isatty(STDOUT_FILENO)) {
+	if (top.json) {
+		result = json_print(&top);
+	} else if (isatty(STDIN_FILENO) && isatty(STDOUT_FILENO)) {
 		result = watch(&top);
 	} else {
 		pools_print(&top.snapshot);

@@ -92,7 +92,7 @@ foreign sockets intruders exhausted refused searched strayed fallback quota reap
 	run -0 of '[(each["address"], each["peer_address"], each["peer_port"]) for each in all
 		if each["state"] == "LISTEN"]' ls --json
 	[ "$output" = "[('::1', None, None)]" ]
-	[ "$(of all ls --json --port 20999-20999)" = '[]' ] || [ "$PORT" -eq 20999 ]
+	[ "$(of all ls --json --port 19999)" = '[]' ]
 }
 
 @test "who: an object for each holder" {
@@ -134,6 +134,23 @@ for each in json.load(sys.stdin):
 	while read -r line; do
 		/usr/bin/python3 -m json.tool <<<"$line" >/dev/null
 	done <"$LOG"
+}
+
+@test "top: an object for one moment, or for each" {
+	everything_start
+	[ "$(of '" ".join(all)' top --json)" = 'time pools processes' ]
+	[ "$(of '" ".join(all["pools"][0])' top --json)" = \
+		'pool ports size leased busy holding free foreign exhausted' ]
+	[ "$(of '" ".join(all["processes"][0])' top --json)" = 'pid command pool ports kind sockets peers' ]
+	run -0 of '[(p["pid"], p["kind"], p["ports"], p["sockets"]) for p in all["processes"]]' top --json
+	[ "$output" = "[($HOLDER, 'lease', '$BIND_POOL', 3)]" ]
+	run -0 of 'sorted((str(p["peer_port"]), p["sockets"]) for p in all["processes"][0]["peers"])' top --json
+	[ "$output" = "[('8080', 1), ('None', 2)]" ]
+	run -0 of '{(p["command"], p["kind"]) for p in all["processes"]} - {("python3", "lease")}' top --json -a
+	[ "$output" = "{('sink', 'foreign')}" ]
+	run -0 --separate-stderr net timeout 10 bash -c "trap '' PIPE; set -o pipefail; '$PORTFENCE' top --json -d 0.1 | head -n 3"
+	[ "${#lines[@]}" -eq 3 ]
+	[ -z "$stderr" ]
 }
 
 @test "nothing is an empty array" {
