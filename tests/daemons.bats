@@ -139,6 +139,12 @@ has_requests()
 	[ "$(wc -l <"$1")" -gt "$2" ]
 }
 
+# Kills a worker of the nginx with this pid; one that the reload ended may be gone meanwhile.
+worker_kill()
+{
+	kill -KILL "$(pgrep -n -P "$1")"
+}
+
 @test "nginx reloads and loses a worker under load: every answer is right, and every port (trap 14)" {
 	serve_on 8080 nginx -c "$(nginx_config 8080 'return 200 "ok\n";')"
 	config=$(nginx_config 8081 'proxy_pass http://127.0.0.1:8080;')
@@ -152,8 +158,7 @@ has_requests()
 		wait_for 10 has_requests 8081.log 200
 		net nginx -c "$config" -s reload
 		wait_for 10 has_requests 8081.log $(($(wc -l <8081.log) + 200))
-		worker=$(pgrep -P "$proxy" | head -1)
-		kill -KILL "$worker"
+		wait_for 10 worker_kill "$proxy"
 		wait_for 10 has_requests 8081.log $(($(wc -l <8081.log) + 200))
 		net nginx -c "$config" -s reload
 		wait_for 20 pid_gone "$wrk"
