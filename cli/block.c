@@ -13,11 +13,13 @@
 
 #include "random.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -25,9 +27,8 @@
 
 #define WAIT_TURN_MS 50
 
-// Opens the file of locks, with O_CREAT in `flags` makes it. Returns an fd or -1; if it is to be
-// made, with a message.
-static int locks_open(const struct pf_policy_place *place, int flags)
+// Opens the file of locks, and makes it if there is none. Returns an fd, or -1 with a message.
+static int locks_open(const struct pf_policy_place *place)
 {
 	char path[PF_SEGMENT_PATH];
 	struct stat status;
@@ -35,9 +36,7 @@ static int locks_open(const struct pf_policy_place *place, int flags)
 	snprintf(path, sizeof path, "%s/" PF_SEGMENT_PREFIX "blocks.%llu.%s%u",
 		cli_policy_dir(place), (unsigned long long)pf_diag_netns(), shared ? "g" : "",
 		shared ? place->group : geteuid());
-	int fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | flags, 0600);
-	if (fd < 0 && !flags)
-		return -1;
+	int fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_CREAT, 0600);
 	if (fd < 0 || fstat(fd, &status) < 0) {
 		cli_error("%s: %s", path, strerror(errno));
 		return -1;
@@ -135,7 +134,7 @@ int cli_block_take(const struct pf_policy *policy, const struct pf_policy_pool *
 	if (blocks == 0)
 		return -cli_error("pool %s: no block of %u ports fits into its ranges", pool->name,
 			pool->block);
-	int locks = locks_open(&policy->place, O_CREAT);
+	int locks = locks_open(&policy->place);
 	if (locks < 0)
 		return -EXIT_PORTFENCE;
 	for (uint64_t waited = 0;; waited += WAIT_TURN_MS) {
@@ -151,29 +150,52 @@ int cli_block_take(const struct pf_policy *policy, const struct pf_policy_pool *
 		pool->block, blocks, wait_ms ? "" : "; --wait waits for one");
 }
 
-// Prints the blocks that are leased among ports first..last, each behind `*before`: the kernel
-// tells of one that it meets first, not of the lowest.
-static void blocks_print(int locks, long first, long last, const char **before)
+// Adds the blocks that are leased among ports first..last, in their order: the kernel tells of one
+// that it meets first, not of the lowest.
+static void blocks_add(int locks, long first, long last, struct cli_blocks *blocks)
 {
 	struct flock lock = lock_of(first, last);
 	if (first > last || fcntl(locks, F_OFD_GETLK, &lock) < 0 || lock.l_type == F_UNLCK)
 		return;
 	long end = lock.l_len ? lock.l_start + lock.l_len - 1 : last;
-	blocks_print(locks, first, lock.l_start - 1, before);
-	printf("%s%ld-%ld", *before, (long)lock.l_start, end);
-	*before = " ";
-	blocks_print(locks, end + 1, last, before);
+	blocks_add(locks, first, lock.l_start - 1, blocks);
+	struct pf_range *more = realloc(blocks->block, (blocks->count + 1) * sizeof *blocks->block);
+	if (!more)
+		exit(cli_error("out of memory"));
+	blocks->block = more;
+	more[blocks->count++] = (struct pf_range){(uint16_t)lock.l_start, (uint16_t)end};
+	blocks_add(locks, end + 1, last, blocks);
 }
 
-void cli_blocks_print(void)
+// Returns true for a file of locks of this network namespace that we may look at: ours, one of our
+// groups', anybody's for root.
+static int is_locks(const struct dirent *entry)
 {
-	const struct pf_policy_place ours = {.group = PF_POLICY_NOBODY};
-	const char *before = "\nBLOCKS  ";
-	int locks = locks_open(&ours, 0);
-	if (locks < 0)
-		return;
-	blocks_print(locks, 1, UINT16_MAX, &before);
-	if (*before == ' ')
-		putchar('\n');
-	close(locks);
+	unsigned long long netns;
+	unsigned owner;
+	char end;
+	if (sscanf(entry->d_name, PF_SEGMENT_PREFIX "blocks.%llu.g%u%c", &netns, &owner, &end) == 2)
+		return netns == pf_diag_netns() && cli_group_is_ours(owner);
+	return sscanf(entry->d_name, PF_SEGMENT_PREFIX "blocks.%llu.%u%c", &netns, &owner, &end) ==
+		2 &&
+		netns == pf_diag_netns() && (geteuid() == 0 || owner == geteuid());
+}
+
+void cli_blocks_read(struct cli_blocks *ret_blocks)
+{
+	struct dirent **names = NULL;
+	int dir = open(cli_segment_dir(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int count = dir < 0 ? 0 : scandirat(dir, ".", &names, is_locks, alphasort);
+	for (int i = 0; i < count; i++) {
+		int locks = openat(
+			dir, names[i]->d_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+		if (locks >= 0) {
+			blocks_add(locks, 1, UINT16_MAX, ret_blocks);
+			close(locks);
+		}
+		free(names[i]);
+	}
+	free(names);
+	if (dir >= 0)
+		close(dir);
 }

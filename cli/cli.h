@@ -106,14 +106,21 @@ int cli_policy_publish(const struct pf_policy *policy, const struct pf_rules *ru
 int cli_block_take(const struct pf_policy *policy, const struct pf_policy_pool *pool,
 	uint64_t wait_ms, struct pf_range *ret_block);
 
-// Prints the blocks that runs of this user have leased, if there are any: a heading, FIRST-LAST...
-void cli_blocks_print(void);
+// The blocks that runs of this user and of its groups have leased; of everybody, for root.
+struct cli_blocks {
+	struct pf_range *block;
+	size_t count;
+};
+void cli_blocks_read(struct cli_blocks *ret_blocks);
 
 // Runs a program in a child, stays its parent, and that of all its descendants whose own parent
 // ends, until the last of them has ended; passes signals on. `run` becomes the program, or returns
 // the exit status. Returns the program's, or 128 and the signal that ended it.
 typedef int cli_program_fn(void *arg);
 int cli_supervise(cli_program_fn *run, void *arg);
+
+// Returns true if this process may look at what is the group's: it is a member, or root.
+bool cli_group_is_ours(gid_t group);
 
 // Returns the directory of the segments: PORTFENCE_DIR or PF_SEGMENT_DIR.
 const char *cli_segment_dir(void);

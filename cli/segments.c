@@ -20,6 +20,11 @@ const char *cli_policy_dir(const struct pf_policy_place *place)
 	return *place->directory ? place->directory : cli_segment_dir();
 }
 
+bool cli_group_is_ours(gid_t group)
+{
+	return geteuid() == 0 || group == getegid() || group_member(group);
+}
+
 // Returns true for the name of a segment of this namespace and of a user or group that we may look
 // into, with that in ret_owner.
 static bool is_ours(const char *name, uint64_t netns, struct pf_segment_owner *ret_owner)
@@ -29,7 +34,7 @@ static bool is_ours(const char *name, uint64_t netns, struct pf_segment_owner *r
 	*ret_owner = (struct pf_segment_owner){geteuid(), PF_POLICY_NOBODY};
 	if (sscanf(name, PF_SEGMENT_PREFIX "%16llx.%llu.g%u%c", &digest, &of, &ret_owner->group,
 		    &end) == 3)
-		return of == netns && (geteuid() == 0 || group_member(ret_owner->group));
+		return of == netns && cli_group_is_ours(ret_owner->group);
 	if (sscanf(name, PF_SEGMENT_PREFIX "%16llx.%llu.%u%c", &digest, &of, &ret_owner->uid,
 		    &end) != 3)
 		return false;

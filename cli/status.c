@@ -38,6 +38,7 @@ struct view {
 	struct cli_usage usage;
 	uint32_t sockets;   // that have a lease
 	uint32_t intruders; // sockets outside the fence
+	const struct cli_blocks *blocks;
 };
 
 struct report {
@@ -47,6 +48,7 @@ struct report {
 	struct cli_processes *processes;
 	struct cli_table *table;
 	struct json_object *array; // NULL: no JSON
+	struct cli_blocks blocks;
 };
 
 static unsigned long long counted(const struct view *view, enum pf_counter counter)
@@ -157,6 +159,35 @@ static void counters_add(const struct details *details, const struct view *view)
 			counters[i].colour);
 }
 
+// Returns true if the block has ports of the pool.
+static bool block_is_of(const struct pf_range *block, const struct pf_ranges *ranges)
+{
+	for (uint32_t i = 0; i < ranges->count; i++)
+		if (ranges->range[i].first <= block->last && block->first <= ranges->range[i].last)
+			return true;
+	return false;
+}
+
+static void blocks_add(const struct details *details, const struct view *view)
+{
+	struct json_object *array = details->object ? json_object_new_array() : NULL;
+	unsigned long long count = 0;
+	for (size_t i = 0; i < view->blocks->count; i++) {
+		const struct pf_range *block = &view->blocks->block[i];
+		char text[32];
+		if (!block_is_of(block, &view->pool->ranges))
+			continue;
+		count++;
+		snprintf(text, sizeof text, "%u-%u", block->first, block->last);
+		if (array)
+			json_object_array_add(array, json_object_new_string(text));
+	}
+	if (array)
+		json_object_object_add(details->object, "blocks", array);
+	else
+		number_add(details, "blocks", count, CLI_PLAIN);
+}
+
 static void details_add(const struct details *details, const struct view *view)
 {
 	char ranges[PF_RANGES_TEXT];
@@ -176,6 +207,7 @@ static void details_add(const struct details *details, const struct view *view)
 	number_add(details, "foreign", now->foreign, CLI_PLAIN);
 	number_add(details, "sockets", view->sockets, CLI_PLAIN);
 	number_add(details, "intruders", view->intruders, CLI_PLAIN);
+	blocks_add(details, view);
 	counters_add(details, view);
 	text_add(details, "segment", view->segment->path);
 }
@@ -198,7 +230,8 @@ static void json_add(struct json_object *array, const struct view *view)
 static void pool_show(struct report *report, const struct cli_segment *segment, uint32_t i,
 	const struct cli_leases *leases)
 {
-	struct view view = {.segment = segment, .pool = &segment->segment.pool[i]};
+	struct view view = {
+		.segment = segment, .pool = &segment->segment.pool[i], .blocks = &report->blocks};
 	struct cli_port *ports = cli_ports_read(segment, i, leases);
 	view.usage = cli_usage(ports, view.pool->ranges.ports);
 	free(ports);
@@ -229,6 +262,23 @@ static void segment_show(struct cli_segment *segment, void *arg)
 			pool_show(report, segment, i, &leases);
 }
 
+// Prints all blocks, as many on a line as fit on the terminal.
+static void blocks_print(const struct report *report)
+{
+	size_t at = 0, width = report->width ? report->width : SIZE_MAX;
+	for (size_t i = 0; i < report->blocks.count; i++) {
+		const struct pf_range *block = &report->blocks.block[i];
+		char text[32];
+		size_t length =
+			(size_t)snprintf(text, sizeof text, "%u-%u", block->first, block->last);
+		bool begins = i == 0 || at + 1 + length > width;
+		at = begins ? 8 + length : at + 1 + length;
+		printf("%s%s", i == 0 ? "\nBLOCKS  " : begins ? "\n        " : " ", text);
+	}
+	if (report->blocks.count)
+		putchar('\n');
+}
+
 int cli_status(int argc, char **argv)
 {
 	static const char *const heading[] = {"POOL", "PORTS", "SIZE", "CLAIM", "LEASED", "HOLDING",
@@ -246,6 +296,7 @@ int cli_status(int argc, char **argv)
 	report.table = table;
 	if (json)
 		report.array = json_object_new_array();
+	cli_blocks_read(&report.blocks);
 	result = cli_segments(segment_show, &report);
 	if (!result && report.pool && !report.found)
 		result = cli_error("status: no pool '%s' here", report.pool);
@@ -255,7 +306,8 @@ int cli_status(int argc, char **argv)
 		cli_json_print(report.array);
 	else if (!report.pool) {
 		cli_table_print_within(table, report.width);
-		cli_blocks_print();
+		blocks_print(&report);
 	}
+	free(report.blocks.block);
 	return result;
 }

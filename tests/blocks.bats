@@ -145,6 +145,42 @@ print(socket.create_connection((\"127.0.0.1\", 8080)).getsockname()[1])"'
 	assert_one_line 'are taken'
 }
 
+# The blocks that status knows, in --json those of the pool with these ports: blocks_of [PORTS]
+blocks_of()
+{
+	if (($#)); then
+		net "$PORTFENCE" status --json "$1" | /usr/bin/python3 -c '
+import json, sys
+print(*(block for pool in json.load(sys.stdin) for block in pool["blocks"]))'
+	else
+		net "$PORTFENCE" status | sed -n '/^BLOCKS  /,$p' | sed 's/^BLOCKS *//; s/^  *//'
+	fi
+}
+
+@test "status knows the blocks of a group, and which pool they are of" {
+	printf '%s\n' '[segment]' 'group = nogroup' '[pool web]' 'ports = 20000-20099' \
+		'[pool ci]' 'ports = 30000-30299' 'block = 100' '[rule all]' 'pool = web' >policy.conf
+	chmod 755 .
+	sink_start 8080
+	net "$PORTFENCE" run --policy policy.conf -- "$PROBE/dial" tcp 127.0.0.1 8080
+	block_start
+	wait_for_line "$SAYS_BLOCK"
+	first=$(cut -d' ' -f1 "$LOG")
+	[ "$(blocks_of)" = "$first" ]
+	[ "$(blocks_of 30000-30299)" = "$first" ]
+	[ -z "$(blocks_of 20000-20099)" ]
+	[ "$(net "$PORTFENCE" status ci | awk '$1 == "blocks" { print $2 }')" -eq 1 ]
+	run -0 net setpriv --reuid 12345 --regid nogroup --clear-groups "$PORTFENCE" status
+	[[ $output == *"BLOCKS  $first" ]]
+	run -0 net setpriv --reuid 12345 --regid 12345 --clear-groups "$PORTFENCE" status
+	[[ $output != *BLOCKS* ]]
+	# Who has no policy with a group leases by a file of their own.
+	printf '%s\n' '[pool ci]' 'ports = 31000-31099' 'block = 100' >policy.conf
+	block_start
+	wait_for_line "$SAYS_BLOCK"
+	[ "$(blocks_of | tr ' ' '\n' | sort)" = "$(printf '%s\n' "$first" 31000-31099)" ]
+}
+
 @test "a shared pool has no blocks, and a block fits into its pool" {
 	printf '%s\n' '[pool ci]' 'ports = 30000-30099' '[pool web]' 'ports = 20000-20099' >policy.conf
 	run --separate-stderr block --block 10 -- true

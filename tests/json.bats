@@ -66,7 +66,7 @@ everything_start()
 	everything_start
 	fence "$LATE_POOL" "$PROBE/dial" tcp 127.0.0.1 8080
 	[ "$(fields_of status --json)" = "pool ports size sharing claim hold_ms leased busy holding free \
-foreign sockets intruders exhausted refused searched strayed fallback quota reaped segment" ]
+foreign sockets intruders blocks exhausted refused searched strayed fallback quota reaped segment" ]
 	run -0 of '[each["ports"] for each in all]' status --json
 	[ "$output" = "['$BIND_POOL', '$LATE_POOL']" ] || [ "$output" = "['$LATE_POOL', '$BIND_POOL']" ]
 	run -0 of 'len(all), all[0]["sockets"], all[0]["size"], all[0]["hold_ms"], all[0]["claim"]' \
