@@ -175,6 +175,8 @@ static int ports_choose(struct run *run)
 		return cli_error("run: --block: %s",
 			run->pool ? "the pool is shared by runs; it has no 'block ='"
 				  : "which pool? --pool NAME says it");
+	if (run->wait_ms)
+		return cli_error("run: --wait: only a run that leases a block waits for it");
 	if (plain)
 		return ports_set(run);
 	result = policy_set(run);

@@ -190,6 +190,9 @@ print(*(block for pool in json.load(sys.stdin) for block in pool["blocks"]))'
 	assert_one_line '--pool NAME'
 	run --separate-stderr net "$PORTFENCE" run --ports 20000-20009 --block 11 -- true
 	assert_one_line 'no block of 11 ports fits'
+	run --separate-stderr net "$PORTFENCE" run --ports 20000-20009 --wait 1s -- true
+	[ "$status" -eq 125 ]
+	assert_one_line '--wait'
 	for size in 0 x 70000 1x ''; do
 		run --separate-stderr net "$PORTFENCE" run --ports 20000-20009 --block "$size" -- true
 		assert_one_line '--block'
