@@ -5,8 +5,8 @@
 
 #include <portfence/segment.h>
 
-// The shim reaps at most this often, per segment, and rests nine times as long as the last reap took,
-// so that it takes a tenth of the time at most; but not longer than the third.
+// The shim reaps at most this often, per segment, and rests nine times as long as the last reap
+// took, so that it takes a tenth of the time at most; but not longer than the third.
 #define PF_REAP_INTERVAL_MS 100
 #define PF_REAP_REST 9
 #define PF_REAP_REST_MS 1000
