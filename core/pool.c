@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // A pool: which of its ports are in use, per stripe, and which to try next.
 //
-// Theory of operation. A port of a stripe is in one of four states, told by three bits:
+// Theory of operation. A port of a stripe is in one of four states, told by the first of three bits
+// that is set:
 //
 //	used                 somebody claimed it, or is about to
 //	current              released since the bitmaps last turned over: it holds
@@ -71,33 +72,34 @@ static void view_add(struct view *view, const struct pf_layout_word *word)
 	view->previous |= pf_word_get(&word->previous);
 }
 
-// Returns what stands against each port of a word, for a newcomer in `stripe`: TCP to a destination
-// minds whole ports too, a whole port minds every destination.
-static struct view view_of(const struct pf_pool *pool, uint32_t stripe, uint32_t word)
-{
-	struct view view = {0, 0, 0};
-	const struct pf_layout_word *whole = pf_pool_word(pool, PF_STRIPE_WHOLE, word);
-	view_add(&view, pf_pool_word(pool, stripe, word));
-	if (stripe >= PF_STRIPE_TCP)
-		view.used |= pf_word_get(&whole->used);
-	else if (stripe == PF_STRIPE_WHOLE)
-		view.used |= pf_word_get(&whole->busy);
-	return view;
-}
-
 // The order in which ports are taken.
 enum rank { RANK_FREE, RANK_PREVIOUS, RANK_UNUSED };
 
-static uint64_t candidates(const struct view *view, enum rank rank)
+// A search in one stripe.
+struct search {
+	struct pf_pool *pool;
+	uint32_t stripe;
+	uint32_t first;               // index to look from
+	int32_t avoided;              // index never to take, or -1
+	struct pf_layout_word *words; // of the stripe,
+	struct pf_layout_word *whole; // and of the whole stripe
+};
+
+// Returns the ports of this rank in a word, for a newcomer in `stripe`: TCP to a destination minds
+// whole ports too, a whole port minds every destination. Inline: it is all that a search does.
+static inline uint64_t candidates(uint32_t stripe, const struct pf_layout_word *word,
+	const struct pf_layout_word *whole, enum rank rank)
 {
-	switch (rank) {
-	case RANK_FREE:
-		return ~(view->used | view->current | view->previous);
-	case RANK_PREVIOUS:
-		return view->previous & ~(view->used | view->current);
-	default:
-		return ~view->used;
-	}
+	uint64_t used = pf_word_get(&word->used);
+	if (stripe >= PF_STRIPE_TCP)
+		used |= pf_word_get(&whole->used);
+	else if (stripe == PF_STRIPE_WHOLE)
+		used |= pf_word_get(&whole->busy);
+	if (rank == RANK_UNUSED)
+		return ~used;
+	used |= pf_word_get(&word->current);
+	uint64_t previous = pf_word_get(&word->previous);
+	return rank == RANK_PREVIOUS ? previous & ~used : ~(previous | used);
 }
 
 // Returns true if bit `bit` of the word was clear and is now set by us.
@@ -107,30 +109,12 @@ static bool claim_bit(struct pf_pool *pool, uint32_t stripe, uint32_t at, unsign
 	uint64_t mask = 1ull << bit;
 	if (pf_word_set(&word->used, mask) & mask)
 		return false;
-	if (pf_word_get(&word->current) & mask)
-		pf_word_clear(&word->current, mask);
-	if (pf_word_get(&word->previous) & mask)
-		pf_word_clear(&word->previous, mask);
 	if (stripe >= PF_STRIPE_TCP) {
 		struct pf_layout_word *whole = pf_pool_word(pool, PF_STRIPE_WHOLE, at);
 		if (!(pf_word_get(&whole->busy) & mask))
 			pf_word_set(&whole->busy, mask);
 	}
 	return true;
-}
-
-// Takes one of the `allowed` ports of a word, of this rank. Returns its bit, or 64 for none.
-static unsigned take_in_word(
-	struct pf_pool *pool, uint32_t stripe, uint32_t at, uint64_t allowed, enum rank rank)
-{
-	struct view view = view_of(pool, stripe, at);
-	uint64_t bits = candidates(&view, rank) & allowed;
-	for (; bits; bits &= bits - 1) {
-		unsigned bit = (unsigned)__builtin_ctzll(bits);
-		if (claim_bit(pool, stripe, at, bit))
-			return bit;
-	}
-	return 64;
 }
 
 // Turns the hold bitmaps over, if they last turned at `turned`. A reader in the middle of it sees a
@@ -149,30 +133,38 @@ static void turn(struct pf_pool *pool, uint32_t stripe, uint64_t turned, uint64_
 	pf_word_put(&header->rank, RANK_FREE);
 }
 
-// A search in one stripe.
-struct search {
-	struct pf_pool *pool;
-	uint32_t stripe;
-	uint32_t first;  // index to look from
-	int32_t avoided; // index never to take, or -1
-};
+// Takes one of these ports of a word. Returns its index, or -1.
+static int32_t take_in_word(const struct search *search, uint32_t at, uint64_t bits)
+{
+	if (search->avoided >= 0 && (uint32_t)search->avoided / 64 == at)
+		bits &= ~(1ull << (unsigned)search->avoided % 64);
+	for (; bits; bits &= bits - 1) {
+		unsigned bit = (unsigned)__builtin_ctzll(bits);
+		if (claim_bit(search->pool, search->stripe, at, bit))
+			return (int32_t)(at * 64 + bit);
+	}
+	return -1;
+}
 
 // Takes the first port of this rank, circular from search->first. Returns its index, or -1.
 static int32_t take_of_rank(const struct search *search, enum rank rank)
 {
+	const struct pf_layout_word *words = search->words, *whole = search->whole;
+	const uint32_t stripe = search->stripe, count = search->pool->words;
+	const uint64_t exist = pf_pool_mask(search->pool, count - 1);
 	uint32_t at = search->first / 64;
 	// The first word is visited twice: from the start on, and at the end as a whole.
 	uint64_t allowed = UINT64_MAX << search->first % 64;
-	for (uint32_t i = 0; i <= search->pool->words; i++) {
-		allowed &= pf_pool_mask(search->pool, at);
-		if (search->avoided >= 0 && (uint32_t)search->avoided / 64 == at)
-			allowed &= ~(1ull << (unsigned)search->avoided % 64);
-		unsigned bit = take_in_word(search->pool, search->stripe, at, allowed, rank);
-		if (bit < 64)
-			return (int32_t)(at * 64 + bit);
+	for (uint32_t i = 0; i <= count; i++) {
+		bool last = at == count - 1;
+		uint64_t bits = candidates(stripe, &words[at], &whole[at], rank) & allowed;
+		if (last)
+			bits &= exist;
+		int32_t index = bits ? take_in_word(search, at, bits) : -1;
+		if (index >= 0)
+			return index;
 		allowed = UINT64_MAX;
-		if (++at == search->pool->words)
-			at = 0;
+		at = last ? 0 : at + 1;
 	}
 	return -1;
 }
@@ -242,8 +234,12 @@ int pf_pool_take(struct pf_pool *pool, uint32_t stripe, uint16_t avoid, uint64_t
 	uint32_t *start, uint16_t *ret_port)
 {
 	struct pf_layout_stripe *header = stripe_header(pool, stripe);
-	struct search search = {.pool = pool, .stripe = stripe, .avoided = -1};
-	search.first = *start < pool->ranges.ports ? *start : 0;
+	struct search search = {.pool = pool,
+		.stripe = stripe,
+		.first = *start < pool->ranges.ports ? *start : 0,
+		.avoided = -1,
+		.words = pf_pool_word(pool, stripe, 0),
+		.whole = pf_pool_word(pool, PF_STRIPE_WHOLE, 0)};
 	if (avoid)
 		search.avoided = pf_ranges_index(&pool->ranges, avoid);
 
