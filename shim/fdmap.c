@@ -137,6 +137,12 @@ struct pf_fd pf_fdmap_get(int fd, uint64_t *ret_ticket)
 	return decode(*ret_ticket);
 }
 
+bool pf_fdmap_knows(int fd)
+{
+	const pf_word *entry = entry_find(fd);
+	return entry && pf_word_get(entry);
+}
+
 bool pf_fdmap_replace(int fd, uint64_t ticket, struct pf_fd next)
 {
 	pf_word *entry = entry_make(fd);

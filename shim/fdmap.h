@@ -52,6 +52,9 @@ void pf_fdmap_use(void *page);
 // still so.
 struct pf_fd pf_fdmap_get(int fd, uint64_t *ret_ticket);
 
+// Returns true if something is known of `fd`: of a file, nothing is.
+bool pf_fdmap_knows(int fd);
+
 // Writes `next` if the entry is what `ticket` says. Returns false, and changes nothing, if the fd
 // changed hands meanwhile, or is past the end of the map.
 bool pf_fdmap_replace(int fd, uint64_t ticket, struct pf_fd next);

@@ -43,19 +43,17 @@ void pf_lifetime_give(struct pf_fd lease)
 // Returns true if the map may be changed at `fd`, or has nothing there to change.
 static bool is_ours(int fd)
 {
-	uint64_t ticket;
-	pf_fdmap_get(fd, &ticket);
-	return !ticket || !pf_fdmap_is_borrowed();
+	return !pf_fdmap_knows(fd) || !pf_fdmap_is_borrowed();
 }
 
 int pf_lifetime_close(int fd)
 {
 	uint64_t ticket;
-	struct pf_fd known = pf_fdmap_get(fd, &ticket);
-	if (!ticket || ((known.flags & PF_FD_LEASE) && pf_fdmap_is_borrowed()))
+	if (!pf_fdmap_knows(fd) ||
+		((pf_fdmap_get(fd, &ticket).flags & PF_FD_LEASE) && pf_fdmap_is_borrowed()))
 		return pf_real_close(fd);
 	// Out of the map before the close: the number may have a new owner right after it.
-	known = pf_fdmap_forget(fd);
+	struct pf_fd known = pf_fdmap_forget(fd);
 	int result = pf_real_close(fd);
 	// Whatever close says, the fd is gone (close(2), "Dealing with error returns").
 	pf_lifetime_give(known);
