@@ -44,7 +44,7 @@ cli = $(patsubst %.c,$(B)/obj/%.o,$(wildcard cli/*.c))
 units = $(patsubst tests/%.c,$(B)/%,$(wildcard tests/unit/test_*.c))
 probes = $(patsubst tests/%.c,$(B)/%,$(wildcard tests/probe/*.c))
 preloads = $(patsubst tests/%.c,$(B)/%.so,$(wildcard tests/preload/*.c))
-benches = $(patsubst %.c,$(B)/%,$(wildcard bench/*.c))
+benches = $(B)/bench/driver $(B)/bench/paths
 fuzzers = $(patsubst tests/%.c,$(B)/%,$(wildcard tests/fuzz/*.c))
 stresses = $(B)/stress/driver $(B)/stress/worker $(B)/stress/fill
 sources = $(wildcard include/portfence/*.h core/*.[ch] shim/*.[ch] cli/*.[ch] cli/*/*.c \
@@ -115,10 +115,10 @@ lint: ## formatting, static analysis, layer and symbol rules
 fmt: ## format every C file
 	clang-format -i $(sources)
 
-bench: ## measure against the kernel's own choice
-	@tests/setup.sh demo
+bench: ## measure it beside the kernel's own choice (SHORT=1: only see that it works)
+	@tests/setup.sh bench
 	$(submake) all benches
-	@B=$(B) /usr/bin/python3 bench/compare.py
+	@B=$(B) /usr/bin/python3 bench/compare.py $(if $(SHORT),--short)
 
 budget: ## count the instructions of the shim's paths, against bench/budget.txt
 	@tests/setup.sh check
@@ -196,7 +196,7 @@ $(B)/portfence-prometheus: $(core) $(filter-out %/main.o,$(cli)) $(B)/obj/cli/se
 	$(CC) $(CFLAGS) $(sanitize) -pie $(hardened) -o $@ $^ $(cli_libraries) -lmicrohttpd $(LDFLAGS)
 
 # Nobody asks which lines of these ran.
-$(probes) $(benches) $(stresses): sanitize_coverage =
+$(probes) $(stresses): sanitize_coverage =
 
 $(B)/obj/core/%.o $(B)/obj/shim/%.o: own_cflags = $(fence_cflags)
 $(B)/obj/cli/%.o: own_cflags = $(command_cflags)
@@ -217,7 +217,11 @@ $(B)/preload/%.so: tests/preload/%.c $(B)/flags
 	@mkdir -p $(@D)
 	$(CC) $(test_cflags) $(werror) -fPIC -shared -o $@ $< $(LDFLAGS)
 
-$(B)/bench/%: bench/%.c $(B)/flags
+$(B)/bench/driver: bench/driver.c bench/pool.c bench/spawn.c bench/driver.h $(core) $(B)/flags
+	@mkdir -p $(@D)
+	$(CC) $(filter-out -MMD -MP,$(test_cflags)) $(werror) -o $@ $(filter %.c %.o,$^) $(LDFLAGS)
+
+$(B)/bench/paths: bench/paths.c $(B)/flags
 	@mkdir -p $(@D)
 	$(CC) $(test_cflags) $(werror) -o $@ $< $(LDFLAGS)
 

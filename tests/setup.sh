@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Installs what a verb needs and Debian does not have yet: setup.sh build|demo|check|cov|lint|fuzz|deb
+# Installs what a verb needs and Debian does not have yet: setup.sh build|demo|check|cov|lint|fuzz|bench|deb
 # Says nothing and asks nobody when nothing is missing. No daemon is started by it.
 set -eu
 
@@ -20,6 +20,7 @@ check="$demo bats libcmocka-dev libmnl-dev util-linux mount procps wget apache2-
 	bash-completion zsh dpkg-dev debhelper lintian mandoc systemd podman crun"
 cov="$check llvm libclang-rt-dev"
 fuzz="$build clang libclang-rt-14-dev"
+bench="$demo util-linux redis-server redis-tools postgresql wrk iperf3 apache2-utils gnuplot-nox"
 deb="$build dpkg-dev debhelper"
 lint="$build clang clang-format clang-tidy cppcheck shellcheck"
 
@@ -73,6 +74,7 @@ check) wanted=$check ;;
 cov) wanted=$cov ;;
 lint) wanted=$lint ;;
 fuzz) wanted=$fuzz ;;
+bench) wanted=$bench ;;
 deb) wanted=$deb ;;
 install) # from below, as root
 	shift
@@ -80,7 +82,7 @@ install) # from below, as root
 	exit
 	;;
 *)
-	echo 'usage: setup.sh build|demo|check|cov|lint|fuzz|deb' >&2
+	echo 'usage: setup.sh build|demo|check|cov|lint|fuzz|bench|deb' >&2
 	exit 2
 	;;
 esac
