@@ -534,6 +534,11 @@ static int file_create(const char *path, const char *dir, const struct pf_policy
 	}
 	layout_write(policy, netns, PF_STRIPES_TCP, base);
 	view_set(policy, PF_STRIPES_TCP, base, ret_segment);
+	// Where many start at once, one of them may be done with what takes longest.
+	if (pf_sys(SYS_faccessat, AT_FDCWD, path, F_OK) == 0) {
+		result = -EEXIST;
+		goto out;
+	}
 	prepare(ret_segment, arg);
 	result = (int)pf_sys(SYS_linkat, AT_FDCWD, temporary, AT_FDCWD, path, 0);
 out:

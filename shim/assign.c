@@ -229,9 +229,10 @@ static struct pf_fd settled(int fd, struct pf_fd state, uint64_t *ticket)
 {
 	if (!(state.flags & PF_FD_BOUND))
 		return state;
-	if ((state.flags & PF_FD_LATE) && tcp_state(fd) == TCP_CLOSE)
+	uint8_t now = state.flags & PF_FD_LATE ? tcp_state(fd) : 0;
+	if (now == TCP_CLOSE)
 		lease_end(fd, *ticket, state, 0);
-	else if (pf_classify_port(fd))
+	else if (now || pf_classify_port(fd))
 		return state;
 	else if (!pf_fdmap_is_borrowed())
 		pf_lifetime_give(pf_fdmap_forget(fd));
@@ -538,6 +539,7 @@ static ssize_t connect_late_in(struct seeker *seeker, const struct operation *op
 {
 	static pf_word looked;
 	int taken = 0;
+	uint16_t refused = 0;
 	if (seeker_is_hopeless(seeker))
 		return -EADDRNOTAVAIL;
 	for (int tries = 0; tries < LATE_TRIES; tries++) {
@@ -545,6 +547,10 @@ static ssize_t connect_late_in(struct seeker *seeker, const struct operation *op
 		taken = seeker_take(seeker, &port);
 		if (taken < 0)
 			break;
+		if (port == refused) { // there is no other
+			pf_pool_give(seeker->pool, seeker->stripe, port);
+			break;
+		}
 		if (range_set(seeker->fd, port, port) < 0) {
 			// A sandbox without setsockopt, or an older kernel under an old segment.
 			pf_pool_give(seeker->pool, seeker->stripe, port);
@@ -554,13 +560,19 @@ static ssize_t connect_late_in(struct seeker *seeker, const struct operation *op
 		if (result != -EADDRNOTAVAIL)
 			return connect_settle(seeker, operation, port, result);
 		pf_pool_refuse(seeker->pool, seeker->stripe, port);
+		refused = port;
 	}
+	// Refused again and again, by strangers: next time we know of them.
+	if (taken == 0)
+		pf_reap_sometimes(seeker->segment, pf_now_ms());
 	ssize_t result = connect_by_search(seeker, operation);
 	if (result != -EADDRNOTAVAIL)
 		return result;
 	// Somebody may have reserved the pool's ports, which is wise, and ends the late claim.
 	if (is_time_to_look(&looked, seeker->now) && is_void(seeker))
 		return connect_by_bind(seeker, operation);
+	// If there are ports of which only the kernel knows why not (TIME_WAIT), the next moment may
+	// be another matter.
 	seeker->nothing = true;
 	return taken < 0 ? seeker_give_up(seeker, taken, EADDRNOTAVAIL) : result;
 }

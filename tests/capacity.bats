@@ -179,6 +179,20 @@ assert_eight_share()
 	done
 }
 
+@test "strangers that fill what is left of a pool are found out, not met again and again (trap 30)" {
+	local pool=40000-40099
+	net sysctl -qw net.ipv4.ip_local_port_range='40000 40099'
+	fence "$pool" "$PROBE/bindzero" udp 127.0.0.1
+	serve "$PROBE/hold" 60 8080 127.0.0.1
+	wait_for_line '^60 held$'
+	fence_in_background "$pool" "$PROBE/hold" 40 8080 127.0.0.1
+	wait_for_line '^[0-9]+ held'
+	run fence "$pool" "$PROBE/churn" 300 8080
+	[ "$output" = '300 refused' ]
+	status_of REFUSED
+	[ "$(status_of REFUSED)" -le 200 ]
+}
+
 @test "intruders that come to a living pool are marked, counted, and none is met twice (trap 30)" {
 	for pool in 20000-20009 40000-40009; do
 		fence "$pool" "$PROBE/bindzero" udp 127.0.0.1
