@@ -25,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent import futures
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 BUILD = os.path.abspath(os.environ.get("B", os.path.join(os.path.dirname(HERE), "build")))
@@ -601,13 +602,15 @@ THROUGHPUT = {
 }
 
 
-def throughput(servers, command, pattern, rounds):
-    """Returns the ratios with / without the fence, of runs that take turns."""
+def throughput(servers, command, pattern, rounds, together=True):
+    """Returns the ratios with / without the fence: of runs at the same time, which share what the
+    machine has to give, or of runs that take turns."""
     values = []
-    for i in rounds_until(rounds, 25):
-        order = (None, FENCE) if i % 2 else (FENCE, None)
-        figure = {ports: servers.figure(command, pattern, ports) for ports in order}
-        values.append(figure[FENCE] / figure[None])
+    with futures.ThreadPoolExecutor(2 if together else 1) as workers:
+        for i in rounds_until(rounds, 25):
+            order = (None, FENCE) if i % 2 else (FENCE, None)
+            runs = {p: workers.submit(servers.figure, command, pattern, p) for p in order}
+            values.append(runs[FENCE].result() / runs[None].result())
     return values
 
 
@@ -617,7 +620,7 @@ def table_programs(servers):
     servers.start_nginx("static", 8080, 'return 200 "ok";')
     servers.start_postgres()
     for name, (command, pattern) in THROUGHPUT.items():
-        values = throughput(servers, command, pattern, rounds_of(14))
+        values = throughput(servers, command, pattern, rounds_of(20))
         row(f"{name}, throughput", "", values, (">=", 0.98))
 
 
@@ -948,19 +951,20 @@ def other_programs(servers):
     row("ab, a connection per request, requests/s", "", values)
     servers.start(5201, "iperf3", "-s")
     iperf = ["iperf3", "-c", "127.0.0.1", "-t", "1", "-f", "m"]
-    values = throughput(servers, iperf, r"([0-9.]+) Mbits/sec +receiver", rounds_of(5))
+    values = throughput(servers, iperf, r"([0-9.]+) Mbits/sec +receiver", rounds_of(5), False)
     row("iperf3, throughput", "", values)
     servers.start_nginx("upstream", 8090, 'return 200 "ok";')
     urls = {None: "http://127.0.0.1:8091/", FENCE: "http://127.0.0.1:8092/"}
     for name, port, ports in (("plain", 8091, None), ("fenced", 8092, FENCE)):
         servers.start_nginx(name, port, "location / { proxy_pass http://127.0.0.1:8090; }", ports)
     values = []
-    for i in rounds_until(rounds_of(5), 15):
-        figure = {}
-        for ports in (None, FENCE) if i % 2 else (FENCE, None):
-            command = ["wrk", "-t", "1", "-c", "16", "-d", "1s", urls[ports]]
-            figure[ports] = servers.figure(command, THROUGHPUT["wrk"][1])
-        values.append(figure[FENCE] / figure[None])
+    with futures.ThreadPoolExecutor(2) as workers:
+        for i in rounds_until(rounds_of(10), 15):
+            runs = {}
+            for ports in (None, FENCE) if i % 2 else (FENCE, None):
+                command = ["wrk", "-t", "1", "-c", "16", "-d", "1s", urls[ports]]
+                runs[ports] = workers.submit(servers.figure, command, THROUGHPUT["wrk"][1])
+            values.append(runs[FENCE].result() / runs[None].result())
     row("wrk through an nginx that proxies, requests/s", "", values)
     number = 200 if is_wide() else 5
     script = f"for i in $(seq {number}); do curl -sf -o /dev/null http://127.0.0.1:8080/; done"
