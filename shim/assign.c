@@ -571,8 +571,8 @@ static ssize_t connect_late_in(struct seeker *seeker, const struct operation *op
 	// Somebody may have reserved the pool's ports, which is wise, and ends the late claim.
 	if (is_time_to_look(&looked, seeker->now) && is_void(seeker))
 		return connect_by_bind(seeker, operation);
-	// If there are ports of which only the kernel knows why not (TIME_WAIT), the next moment may
-	// be another matter.
+	// Where only the kernel knows why a port cannot be had (TIME_WAIT), the next moment may be
+	// another matter.
 	seeker->nothing = true;
 	return taken < 0 ? seeker_give_up(seeker, taken, EADDRNOTAVAIL) : result;
 }
