@@ -31,7 +31,9 @@ PATHS = {
     "socket, connect and close, late claim": ("connect", LATE, None),
     "socket, connect and close, bind claim": ("connect", BIND, None),
     "socket, bind to port 0 and close": ("bind", LATE, None),
+    "socket, listen and close": ("listen", LATE, None),
     "socket, first sendto and close, UDP": ("first-datagram", LATE, None),
+    "socket, connect and close, UDP": ("udp-connect", LATE, None),
     "take, in an empty pool": ("connect", LATE, "pf_pool_take"),
     "give back": ("connect", LATE, "pf_pool_give"),
 }

@@ -924,6 +924,21 @@ def many_to_several():
         row(f"{4 * each:,} connections, four destinations", m, values)
 
 
+def flat():
+    """A connect among 50,000 leases of a pool of 60,000, and among 10."""
+    many = 50000 if is_wide() else 5000
+    with contextlib.ExitStack() as stack:
+        pools = {}
+        for leases in (10, many):
+            arena = stack.enter_context(Arena("late", 60000, first=1200))
+            lacking = fill({leases: Filler(arena)}, "connect", leases)
+            expect(not any(lacking.values()), f"{leases} leases: {lacking}")
+            pools[leases] = arena.client()
+        answers = take_turns(pools, rounds_of(80), "time", "connect", 30, 0.1)
+    expect_all_done(answers, "leases")
+    row(f"connect among {many:,} leases / among 10", "late", ratios(answers, many, 10))
+
+
 def crowd():
     """200 processes of one pool, each with 20 connections; then 20 more."""
     spent = {m: ([], []) for m in ("bare", "late")}
@@ -938,6 +953,19 @@ def crowd():
     for i, what in enumerate(("start with 20 connections each", "open 20 more each")):
         values = [a / b for a, b in zip(spent["late"][i], spent["bare"][i])]
         row(f"200 processes {what}", "late", values)
+
+
+def spent_ratios(servers, *command):
+    """Returns the ratios with / without the fence of the time that a command takes, in turns."""
+    values = []
+    for i in rounds_until(rounds_of(5), 15):
+        spent = {}
+        for ports in (None, FENCE) if i % 2 else (FENCE, None):
+            start = time.monotonic()
+            servers.output(list(command), ports)
+            spent[ports] = time.monotonic() - start
+        values.append(spent[FENCE] / spent[None])
+    return values
 
 
 def other_programs(servers):
@@ -966,17 +994,14 @@ def other_programs(servers):
                 runs[ports] = workers.submit(servers.figure, command, THROUGHPUT["wrk"][1])
             values.append(runs[FENCE].result() / runs[None].result())
     row("wrk through an nginx that proxies, requests/s", "", values)
-    number = 200 if is_wide() else 5
+    number = 100 if is_wide() else 5
     script = f"for i in $(seq {number}); do curl -sf -o /dev/null http://127.0.0.1:8080/; done"
-    values = []
-    for i in rounds_until(rounds_of(5), 15):
-        spent = {}
-        for ports in (None, FENCE) if i % 2 else (FENCE, None):
-            start = time.monotonic()
-            servers.output(["sh", "-euc", script], ports)
-            spent[ports] = time.monotonic() - start
-        values.append(spent[FENCE] / spent[None])
-    row(f"{number} curls, one after the other, time", "", values)
+    row(f"{number} curls, one after the other, time", "", spent_ratios(servers, "sh", "-euc", script))
+    number = 4000 if is_wide() else 50
+    values = spent_ratios(
+        servers, "curl", "-sf", "-H", "Connection: close", f"http://127.0.0.1:8080/[1-{number}]"
+    )
+    row(f"{number:,} connections of one curl, time", "", values)
 
 
 def table(servers):
@@ -999,6 +1024,7 @@ def others(_):
     heading("the fence / without", "median", "min", "max")
     passive()
     many_to_several()
+    flat()
     crowd()
 
 

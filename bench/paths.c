@@ -68,6 +68,21 @@ static void first_datagram(void)
 	close(fd);
 }
 
+static void connected_datagrams(void)
+{
+	const struct sockaddr_in peer = server;
+	int fd = or_die(socket(AF_INET, SOCK_DGRAM, 0), "socket");
+	or_die(connect(fd, (const struct sockaddr *)&peer, sizeof peer), "connect");
+	close(fd);
+}
+
+static void listen_at_any(void)
+{
+	int fd = or_die(socket(AF_INET, SOCK_STREAM, 0), "socket");
+	or_die(listen(fd, 1), "listen");
+	close(fd);
+}
+
 static void datagram(void)
 {
 	const struct sockaddr_in peer = server; // on the stack, as most have it
@@ -83,6 +98,8 @@ static const struct path {
 	{"connect", connection},
 	{"bind", bind_any},
 	{"first-datagram", first_datagram},
+	{"udp-connect", connected_datagrams},
+	{"listen", listen_at_any},
 	{"datagram", datagram},
 };
 
