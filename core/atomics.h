@@ -31,12 +31,6 @@ static inline uint64_t pf_word_set(pf_word *word, uint64_t bits)
 	return atomic_fetch_or_explicit(word, bits, memory_order_relaxed);
 }
 
-// Returns the word as it was before `bits` were cleared in it.
-static inline uint64_t pf_word_clear(pf_word *word, uint64_t bits)
-{
-	return atomic_fetch_and_explicit(word, ~bits, memory_order_relaxed);
-}
-
 static inline uint64_t pf_word_add(pf_word *word, uint64_t value)
 {
 	return atomic_fetch_add_explicit(word, value, memory_order_relaxed);

@@ -33,6 +33,7 @@
 #include <portfence/pool.h>
 
 #include "atomics.h"
+#include "util.h"
 
 #include <errno.h>
 
@@ -124,7 +125,7 @@ static void turn(struct pf_pool *pool, uint32_t stripe, uint64_t turned, uint64_
 	struct pf_layout_stripe *header = stripe_header(pool, stripe);
 	if (!pf_word_replace(&header->turned_ms, turned, now))
 		return;
-	bool twice = now - turned >= pool->hold_ms;
+	bool twice = pf_elapsed_ms(turned, now) >= pool->hold_ms;
 	for (uint32_t i = 0; i < pool->words; i++) {
 		struct pf_layout_word *word = pf_pool_word(pool, stripe, i);
 		uint64_t released = pf_word_exchange(&word->current, 0);
@@ -244,7 +245,7 @@ int pf_pool_take(struct pf_pool *pool, uint32_t stripe, uint16_t avoid, uint64_t
 		search.avoided = pf_ranges_index(&pool->ranges, avoid);
 
 	uint64_t turned = pf_word_get(&header->turned_ms), rank;
-	if (now - turned > pool->hold_ms / 2)
+	if (pf_elapsed_ms(turned, now) > pool->hold_ms / 2)
 		turn(pool, stripe, turned, now);
 	turned = pf_word_get(&header->turned_ms);
 	uint64_t known = rank = pf_word_get(&header->rank);

@@ -252,14 +252,23 @@ int pf_reap(struct pf_segment *segment, uint32_t *ret_reaped)
 	return reap_to_end(segment, now, ret_reaped);
 }
 
-// Returns how long after the beginning of the last reap, which has ended, the next may begin.
-static uint64_t interval_of(const struct pf_segment *segment)
+static uint64_t least(uint64_t a, uint64_t b)
 {
-	uint64_t took = pf_word_get(&segment->shared->reap_took);
-	if (took > PF_REAP_REST_MS / PF_REAP_REST)
-		return PF_REAP_REST_MS;
-	uint64_t rest = took * PF_REAP_REST;
-	return rest > PF_REAP_INTERVAL_MS ? rest : PF_REAP_INTERVAL_MS;
+	return a < b ? a : b;
+}
+
+static uint64_t most(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+// Returns how long after the beginning of the last reap the next may begin.
+static uint64_t interval_of(const struct pf_segment *segment, bool ended)
+{
+	uint64_t took = least(pf_word_get(&segment->shared->reap_took), PF_REAP_REST_MS);
+	if (!ended)
+		return most(2 * took, PF_REAP_OVERDUE_MS);
+	return most(took + least(PF_REAP_REST * took, PF_REAP_REST_MS), PF_REAP_INTERVAL_MS);
 }
 
 // Waits for the reap that began at `began`, in another thread or process. Returns when it has
@@ -279,8 +288,7 @@ int pf_reap_sometimes(struct pf_segment *segment, uint64_t now)
 	uint32_t reaped;
 	uint64_t last = pf_word_get(&segment->shared->reaped_ms);
 	bool ended = pf_word_get(&segment->shared->reap_done) == last;
-	// A time in the future is no time: the segment was damaged, or the clock is another's.
-	if (now - last >= (ended ? interval_of(segment) : PF_REAP_OVERDUE_MS) &&
+	if (pf_elapsed_ms(last, now) >= interval_of(segment, ended) &&
 		pf_word_replace(&segment->shared->reaped_ms, last, now))
 		return reap_to_end(segment, now, &reaped);
 	last = pf_word_get(&segment->shared->reaped_ms);

@@ -44,6 +44,14 @@ static inline long pf_sys_result(long result)
 // Returns milliseconds since boot (CLOCK_MONOTONIC_COARSE: no system call, some ms of grain).
 uint64_t pf_now_ms(void);
 
+// Returns the milliseconds from `since` to `now`. Another thread may have looked at the clock after
+// us, so a moment in the future is now; more than a second is no time at all (the segment was
+// damaged, or the clock is another's), and as long ago as can be.
+static inline uint64_t pf_elapsed_ms(uint64_t since, uint64_t now)
+{
+	return since > now && since - now < 1000 ? 0 : now - since;
+}
+
 // Returns nanoseconds since 1970, as precise (CLOCK_REALTIME_COARSE).
 uint64_t pf_time_ns(void);
 

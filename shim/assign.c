@@ -562,12 +562,12 @@ static ssize_t connect_late_in(struct seeker *seeker, const struct operation *op
 		pf_pool_refuse(seeker->pool, seeker->stripe, port);
 		refused = port;
 	}
-	// Refused again and again, by strangers: next time we know of them.
-	if (taken == 0)
-		pf_reap_sometimes(seeker->segment, pf_now_ms());
 	ssize_t result = connect_by_search(seeker, operation);
 	if (result != -EADDRNOTAVAIL)
 		return result;
+	// Strangers have the ports that we think are free: next time we know of them.
+	if (taken == 0)
+		pf_reap_sometimes(seeker->segment, pf_now_ms());
 	// Somebody may have reserved the pool's ports, which is wise, and ends the late claim.
 	if (is_time_to_look(&looked, seeker->now) && is_void(seeker))
 		return connect_by_bind(seeker, operation);
@@ -600,9 +600,9 @@ static bool seeker_waits(struct seeker *seeker, uint64_t began)
 		pf_now_ms() - began >= seeker->pool->wait_ms ||
 		(pf_sys(SYS_fcntl, seeker->fd, F_GETFL) & O_NONBLOCK))
 		return false;
-	seeker->nothing = false;
 	if (pf_sys(SYS_nanosleep, &turn, NULL) < 0) // a signal: the program may want to end
 		return false;
+	seeker->nothing = false;
 	seeker->now = pf_now_ms();
 	seeker->time_ns = pf_time_ns();
 	return true;

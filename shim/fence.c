@@ -26,8 +26,9 @@
 
 // All that a process knows of its fence. What every start writes is in front, in one page.
 static struct {
-	_Alignas(4096) _Atomic(enum pf_fence) fence; // PF_FENCE_UNREAD until all below was read
-	atomic_flag begun;                           // to read it
+	_Alignas(4096) _Atomic(enum pf_fence)
+		fence;     // PF_FENCE_UNREAD until the environment was read
+	atomic_flag begun; // to read it
 	bool quiet;
 	bool asks_who; // a rule is about users or groups
 	_Atomic(void *) segment;

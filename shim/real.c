@@ -3,8 +3,9 @@
 //
 // Each is looked up when it is first used, and never again. dlsym may call malloc, and malloc may
 // be anybody's, who may call one of ours, as may a signal's handler: a call in the midst of a
-// look-up by the same thread, or of its own symbol by any, is the bare system call, as is one that
-// cannot be found.
+// look-up by the same thread (if it was the only one), or of its own symbol by any, is the bare
+// system call, as is one that cannot be found. What no system call can stand in for is looked up
+// whatever goes on.
 #include "real.h"
 
 #include "util.h"
@@ -247,7 +248,12 @@ int pf_real_fcntl(int fd, int command, long argument)
 int pf_real_fcntl64(int fd, int command, long argument)
 {
 	NEXT(fcntl64, int, int, int, ...);
+#ifdef SYS_fcntl64 // 32 bits: SYS_fcntl does not know its locks
+	return next ? next(fd, command, argument)
+		    : (int)syscall(SYS_fcntl64, fd, command, argument);
+#else
 	return next ? next(fd, command, argument) : pf_real_fcntl(fd, command, argument);
+#endif
 }
 
 int pf_real_setns(int fd, int type)

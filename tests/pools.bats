@@ -252,6 +252,15 @@ pool_status()
 			print(f"{len(ports) + len(waiting) + 1}, at once {quick}")
 		EOF
 		[ "$(pool_status default EXHAUSTED)" -eq 1 ] # however often the other looked
+		assert_python 'a signal ends it: 99' <<-'EOF'
+			from sockets import *
+			import signal
+			ports = [dial(8080), dial(8080)]
+			signal.signal(signal.SIGALRM, lambda *_: None)
+			signal.setitimer(signal.ITIMER_REAL, 0.2)
+			print("a signal ends it:", new().connect_ex(("127.0.0.1", 8080)))
+		EOF
+		[ "$(pool_status default EXHAUSTED)" -eq 2 ]
 		rm "$PORTFENCE_DIR"/*
 	done
 	printf '%s\n' '[pool default]' "ports = 20000" 'exhausted = wait 300ms' >policy.conf

@@ -6,12 +6,14 @@
 #include <portfence/segment.h>
 
 // The shim reaps at most this often, per segment, and rests nine times as long as the last reap
-// took, so that it takes a tenth of the time at most; but not longer than the third.
+// took, but not longer than the third: so it takes a tenth of the time; more if one takes more than
+// 111 ms, and half at most.
 #define PF_REAP_INTERVAL_MS 100
 #define PF_REAP_REST 9
 #define PF_REAP_REST_MS 1000
 
-// If the last reap has not ended, it was killed, or is given up for that, after this time.
+// If the last reap has not ended, it was killed, or is given up for that, after this time, or twice
+// what the one before took.
 #define PF_REAP_OVERDUE_MS 400
 
 // And waits at most this long for another's: a dump of 50,000 sockets takes half of it.

@@ -304,6 +304,23 @@ static void a_walk_from_refusal_to_refusal_meets_every_port(void **state)
 	fixture_free(fixture);
 }
 
+static void a_clock_that_was_read_earlier_ends_no_hold(void **state)
+{
+	struct fixture *fixture = fixture_new("100-163");
+	struct pf_layout_word *word = pf_pool_word(&fixture->pool, PF_STRIPE_UDP, 0);
+	(void)state;
+	uint16_t port = take_at(fixture, PF_STRIPE_UDP, 10 * HOLD_MS);
+	pf_pool_give(&fixture->pool, PF_STRIPE_UDP, port);
+	uint64_t held = word->current;
+	assert_int_not_equal(held, 0);
+	take_at(fixture, PF_STRIPE_UDP, 10 * HOLD_MS - 4);
+	assert_int_equal(word->current, held);
+	// A time that is far in the future is none: the bitmaps turn, or they never would again.
+	take_at(fixture, PF_STRIPE_UDP, 8 * HOLD_MS);
+	assert_int_equal(word->current, 0);
+	fixture_free(fixture);
+}
+
 static void exhaustion_is_remembered_until_something_comes_back(void **state)
 {
 	struct fixture *fixture = fixture_new("100-109");
@@ -410,6 +427,7 @@ int main(void)
 		cmocka_unit_test(a_count_that_somebody_is_amid_hides_no_port),
 		cmocka_unit_test(the_port_to_avoid_is_never_taken),
 		cmocka_unit_test(a_walk_from_refusal_to_refusal_meets_every_port),
+		cmocka_unit_test(a_clock_that_was_read_earlier_ends_no_hold),
 		cmocka_unit_test(exhaustion_is_remembered_until_something_comes_back),
 		cmocka_unit_test(any_bit_pattern_is_legal),
 		cmocka_unit_test(picks_cover_the_range_evenly),
