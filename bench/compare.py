@@ -148,10 +148,6 @@ class Arena:
         fenced = method[1] if fenced is None else fenced
         return self.start(self.enter, what or method[0], fenced, **place)
 
-    def environment(self):
-        """Returns the environment for a program of the arena's method."""
-        return clean_environment(METHODS[self.method][1] and "%d-%d" % self.span)
-
 
 @contextlib.contextmanager
 def arenas(methods, *args, **kwargs):
@@ -197,6 +193,12 @@ def fill(fillers, what, total):
     return {name: filler.receive() for name, filler in fillers.items()}
 
 
+def fill_wholly(fillers, what, total):
+    """The same. Raises Failed if one lacks any."""
+    lacking = fill(fillers, what, total)
+    expect(not any(lacking.values()), f"{total} held: lacking {lacking}")
+
+
 def rounds_until(count, seconds):
     """Gives the numbers of so many rounds; of fewer, but three, if they take longer than that."""
     until = time.monotonic() + seconds
@@ -217,6 +219,31 @@ def take_turns(clients, rounds, *command):
         for name in names[at:] + names[:at]:
             answers[name].append(clients[name].ask(*command))
     return answers
+
+
+def turns_among(held, by_others, methods, ports, *deed, like=None):
+    """Fills an arena for each method with so many sockets, by itself or as others do, and times a
+    deed, so often in a round, that nothing may refuse. Returns the answers."""
+    what, count = deed
+    with arenas(methods, ports, like=like) as several:
+        fill_wholly({m: Filler(a, by_others) for m, a in several.items()}, what, held)
+        clients = {m: a.client() for m, a in several.items()}
+        answers = take_turns(clients, rounds_of(80), "time", what, count, 0.1)
+    expect_all_done(answers, f"{what}, {held} of {ports} held")
+    return answers
+
+
+def both_ways(measure, rounds, seconds, together=False):
+    """Returns the ratios of what `measure` returns with the fence (it gets its ports) and without
+    (None): of measurements in turns, or at the same time, so that they share what the machine has to
+    give."""
+    values = []
+    with futures.ThreadPoolExecutor(2 if together else 1) as workers:
+        for i in rounds_until(rounds, seconds):
+            order = (None, FENCE) if i % 2 else (FENCE, None)
+            found = {ports: workers.submit(measure, ports) for ports in order}
+            values.append(found[FENCE].result() / found[None].result())
+    return values
 
 
 def nanoseconds_each(answers):
@@ -339,13 +366,8 @@ def table_low_fill():
 
 def table_half_full():
     """Connects in a range that the kernel half filled, by its own choices."""
-    ports = 28000
-    with arenas(("bare", "late"), ports, like="bare") as both:
-        lacking = fill({m: Filler(a, "kernel") for m, a in both.items()}, "connect", ports // 2)
-        expect(not any(lacking.values()), f"half full: {lacking}")
-        clients = {m: a.client() for m, a in both.items()}
-        answers = take_turns(clients, rounds_of(80), "time", "connect", 30, 0.1)
-    expect_all_done(answers, "half full")
+    both, ports = ("bare", "late"), 28000
+    answers = turns_among(ports // 2, "kernel", both, ports, "connect", 30, like="bare")
     values = ratios(answers, "late", "bare")
     row("connect, range half full by the kernel", "late", values, ("<=", 0.1))
 
@@ -356,8 +378,7 @@ def table_full():
     with arenas(("range", "late", "bind"), ports) as three:
         fillers = {m: Filler(a) for m, a in three.items()}
         clients = {m: a.client() for m, a in three.items()}
-        lacking = fill(fillers, "connect", ports - ports // 1000)
-        expect(not any(lacking.values()), f"99.9 % full: {lacking}")
+        fill_wholly(fillers, "connect", ports - ports // 1000)
         answers = take_turns(clients, rounds_of(80), "time", "connect", 30, 0.1)
         expect_all_done(answers, "99.9 % full")
         for m in ("late", "bind"):
@@ -436,13 +457,7 @@ def table_many():
 
 def table_udp():
     """sendto on fresh UDP sockets in a pool that is 99 % full."""
-    ports = 10000
-    with arenas(("bare", "late"), ports) as both:
-        lacking = fill({m: Filler(a) for m, a in both.items()}, "sendto", ports * 99 // 100)
-        expect(not any(lacking.values()), f"UDP, 99 % full: {lacking}")
-        clients = {m: a.client() for m, a in both.items()}
-        answers = take_turns(clients, rounds_of(80), "time", "sendto", 60, 0.1)
-    expect_all_done(answers, "UDP, 99 % full")
+    answers = turns_among(9900, None, ("bare", "late"), 10000, "sendto", 60)
     values = ratios(answers, "late", "bare")
     row("UDP sendto, fresh socket, pool 99 % full", "bind", values, ("<=", 0.5))
 
@@ -460,7 +475,7 @@ def table_alone():
 
 def table_passive():
     """What a program pays that opens no connection."""
-    spawned, closed, total = [], [], 0
+    spawned, closed = [], []
     with Arena("bare", 28232) as arena:
         for _ in range(rounds_of(10)):
             bare, fenced = arena.sink.ask("spawn", 100 if is_wide() else 10, SHIM, "/bin/true")
@@ -603,15 +618,8 @@ THROUGHPUT = {
 
 
 def throughput(servers, command, pattern, rounds, together=True):
-    """Returns the ratios with / without the fence: of runs at the same time, which share what the
-    machine has to give, or of runs that take turns."""
-    values = []
-    with futures.ThreadPoolExecutor(2 if together else 1) as workers:
-        for i in rounds_until(rounds, 25):
-            order = (None, FENCE) if i % 2 else (FENCE, None)
-            runs = {p: workers.submit(servers.figure, command, pattern, p) for p in order}
-            values.append(runs[FENCE].result() / runs[None].result())
-    return values
+    """Returns the ratios of what a client gets done with / without the fence."""
+    return both_ways(lambda ports: servers.figure(command, pattern, ports), rounds, 25, together)
 
 
 def table_programs(servers):
@@ -931,8 +939,7 @@ def flat():
         pools = {}
         for leases in (10, many):
             arena = stack.enter_context(Arena("late", 60000, first=1200))
-            lacking = fill({leases: Filler(arena)}, "connect", leases)
-            expect(not any(lacking.values()), f"{leases} leases: {lacking}")
+            fill_wholly({leases: Filler(arena)}, "connect", leases)
             pools[leases] = arena.client()
         answers = take_turns(pools, rounds_of(80), "time", "connect", 30, 0.1)
     expect_all_done(answers, "leases")
@@ -957,15 +964,13 @@ def crowd():
 
 def spent_ratios(servers, *command):
     """Returns the ratios with / without the fence of the time that a command takes, in turns."""
-    values = []
-    for i in rounds_until(rounds_of(5), 15):
-        spent = {}
-        for ports in (None, FENCE) if i % 2 else (FENCE, None):
-            start = time.monotonic()
-            servers.output(list(command), ports)
-            spent[ports] = time.monotonic() - start
-        values.append(spent[FENCE] / spent[None])
-    return values
+
+    def spent(ports):
+        start = time.monotonic()
+        servers.output(list(command), ports)
+        return time.monotonic() - start
+
+    return both_ways(spent, rounds_of(5), 15)
 
 
 def other_programs(servers):
@@ -985,14 +990,9 @@ def other_programs(servers):
     urls = {None: "http://127.0.0.1:8091/", FENCE: "http://127.0.0.1:8092/"}
     for name, port, ports in (("plain", 8091, None), ("fenced", 8092, FENCE)):
         servers.start_nginx(name, port, "location / { proxy_pass http://127.0.0.1:8090; }", ports)
-    values = []
-    with futures.ThreadPoolExecutor(2) as workers:
-        for i in rounds_until(rounds_of(10), 15):
-            runs = {}
-            for ports in (None, FENCE) if i % 2 else (FENCE, None):
-                command = ["wrk", "-t", "1", "-c", "16", "-d", "1s", urls[ports]]
-                runs[ports] = workers.submit(servers.figure, command, THROUGHPUT["wrk"][1])
-            values.append(runs[FENCE].result() / runs[None].result())
+    wrk = ["wrk", "-t", "1", "-c", "16", "-d", "1s"]
+    pattern = THROUGHPUT["wrk"][1]
+    values = both_ways(lambda p: servers.figure(wrk + [urls[p]], pattern), rounds_of(10), 15, True)
     row("wrk through an nginx that proxies, requests/s", "", values)
     number = 100 if is_wide() else 5
     script = f"for i in $(seq {number}); do curl -sf -o /dev/null http://127.0.0.1:8080/; done"

@@ -497,8 +497,11 @@ static void obey(const char *line)
 {
 	char verb[16] = "", word[256] = "", program[256] = "";
 	double bare, fenced, number = 0, more = 0;
-	if (sscanf(line, "pool %lf %lf %lf %lf", &number, &more, &bare, &fenced) == 4) {
-		answer(pool_churn((unsigned)number, more, (int)bare, (long)fenced));
+	unsigned ports;
+	int threads;
+	long count;
+	if (sscanf(line, "pool %u %lf %d %ld", &ports, &more, &threads, &count) == 4) {
+		answer(pool_churn(ports, more, threads, count));
 		return;
 	}
 	if (sscanf(line, "spawn %lf %255s %255s", &number, word, program) == 3) {

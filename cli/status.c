@@ -159,6 +159,14 @@ static void counters_add(const struct details *details, const struct view *view)
 			counters[i].colour);
 }
 
+#define BLOCK_TEXT sizeof "65535-65535"
+
+// Writes FIRST-LAST. Returns its length.
+static size_t block_format(const struct pf_range *block, char *text)
+{
+	return (size_t)snprintf(text, BLOCK_TEXT, "%u-%u", block->first, block->last);
+}
+
 // Returns true if the block has ports of the pool.
 static bool block_is_of(const struct pf_range *block, const struct pf_ranges *ranges)
 {
@@ -174,11 +182,11 @@ static void blocks_add(const struct details *details, const struct view *view)
 	unsigned long long count = 0;
 	for (size_t i = 0; i < view->blocks->count; i++) {
 		const struct pf_range *block = &view->blocks->block[i];
-		char text[32];
+		char text[BLOCK_TEXT];
 		if (!block_is_of(block, &view->pool->ranges))
 			continue;
 		count++;
-		snprintf(text, sizeof text, "%u-%u", block->first, block->last);
+		block_format(block, text);
 		if (array)
 			json_object_array_add(array, json_object_new_string(text));
 	}
@@ -267,10 +275,8 @@ static void blocks_print(const struct report *report)
 {
 	size_t at = 0, width = report->width ? report->width : SIZE_MAX;
 	for (size_t i = 0; i < report->blocks.count; i++) {
-		const struct pf_range *block = &report->blocks.block[i];
-		char text[32];
-		size_t length =
-			(size_t)snprintf(text, sizeof text, "%u-%u", block->first, block->last);
+		char text[BLOCK_TEXT];
+		size_t length = block_format(&report->blocks.block[i], text);
 		bool begins = i == 0 || at + 1 + length > width;
 		at = begins ? 8 + length : at + 1 + length;
 		printf("%s%s", i == 0 ? "\nBLOCKS  " : begins ? "\n        " : " ", text);
