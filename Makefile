@@ -74,6 +74,13 @@ check-bats: ## run the bats tests only
 	$(submake) all probes preloads
 	@B=$(B) tests/run.sh bats $(T)
 
+check-real: ## see real programs, servers and containers at work in the fence
+	@tests/setup.sh real
+	$(submake) all probes
+	@rm -rf $(B)/real
+	@B=$(B) tests/run.sh real $(T)
+	@$(if $(T),,B=$(B) tests/real/compatibility.sh check)
+
 # What the next five find in any program fails; SHORT=1 is a part of the tests, T=FILE only that one.
 asan: ## run the tests with the address sanitizer
 	@tests/setup.sh check
@@ -257,5 +264,5 @@ $(B)/flags: always
 -include $(wildcard $(B)/obj/*/*.d $(B)/obj/*/*/*.d $(B)/unit/*.d $(B)/probe/*.d $(B)/preload/*.d $(B)/fuzz/*.d $(B)/bench/*.d)
 
 .DELETE_ON_ERROR:
-.PHONY: all demo check check-unit check-bats asan ubsan tsan valgrind cov fuzz lint fmt bench budget \
+.PHONY: all demo check check-unit check-bats check-real asan ubsan tsan valgrind cov fuzz lint fmt bench budget \
 	stress install uninstall deb clean help units probes preloads fuzzers benches programs always

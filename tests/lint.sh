@@ -58,7 +58,7 @@ check_cppcheck()
 
 check_shell()
 {
-	shellcheck -x tests/*.sh tests/stress/*.sh tests/fuzz/*.sh tests/*.bats tests/*.bash .ci/run completions/*.bash packaging/*.sh config/*.sh bench/*.sh ||
+	shellcheck -x tests/*.sh tests/stress/*.sh tests/fuzz/*.sh tests/*.bats tests/*.bash tests/real/*.{sh,bats,bash} .ci/run completions/*.bash packaging/*.sh config/*.sh bench/*.sh ||
 		violation 'shellcheck'
 }
 
@@ -231,7 +231,7 @@ check_traps()
 	for number in "${!found[@]}"; do
 		[ "${found[$number]}" ] || violation "docs/TRAPS.md: trap $number has no test"
 	done
-	grep -oh '^@test ".*(traps\? .*)" {$' tests/*.bats | sed 's/^@test "//; s/" {$//' |
+	grep -oh '^@test ".*(traps\? .*)" {$' tests/*.bats tests/real/*.bats | sed 's/^@test "//; s/" {$//' |
 		while IFS= read -r name; do
 			grep -qF "\`: $name" docs/TRAPS.md || echo "$name"
 		done | violations 'not in docs/TRAPS.md: '

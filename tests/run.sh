@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Runs what was built and adds it up: run.sh [all|unit|bats] [FILE...]
-# FILE is a tests/*.bats or a tests/unit/test_*.c; without one, everything of that kind runs.
+# Runs what was built and adds it up: run.sh [all|unit|bats|real] [FILE...]
+# FILE is a .bats or a tests/unit/test_*.c; without one, everything of that kind runs: all is both.
 # WATCHER is a command to run the tested programs under, TAGS an expression on bats tags.
 # The last line is "N passed, N failed, N skipped". Nothing run is a failure.
 set -u
@@ -76,6 +76,7 @@ units=() bats=()
 shopt -s nullglob
 case $kind in all | unit) [ $# -gt 0 ] || units=(tests/unit/test_*.c) ;; esac
 case $kind in all | bats) [ $# -gt 0 ] || bats=(tests/*.bats) ;; esac
+case $kind in real) [ $# -gt 0 ] || bats=(tests/real/*.bats) ;; esac
 for file; do
 	case $file in
 	*.bats) bats+=("$file") ;;

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Installs what a verb needs and Debian does not have yet: setup.sh build|demo|check|cov|lint|fuzz|bench|deb
+# Installs what a verb needs and Debian does not have yet: setup.sh build|demo|check|real|cov|lint|fuzz|bench|deb
 # Says nothing and asks nobody when nothing is missing. No daemon is started by it.
 set -eu
 
@@ -18,6 +18,7 @@ check="$demo bats libcmocka-dev libmnl-dev util-linux mount procps wget apache2-
 	binutils-s390x-linux-gnu libc6-dev-s390x-cross libgcc-12-dev-s390x-cross
 	golang-go:go libcap2-bin nftables:nft iptables prometheus:promtool python3-yaml
 	bash-completion zsh dpkg-dev debhelper lintian mandoc systemd podman crun"
+real="$check openssl"
 cov="$check llvm libclang-rt-dev"
 fuzz="$build clang libclang-rt-14-dev"
 bench="$demo util-linux redis-server redis-tools postgresql wrk iperf3 apache2-utils gnuplot-nox"
@@ -71,6 +72,7 @@ case ${1-} in
 build) wanted=$build ;;
 demo) wanted=$demo ;;
 check) wanted=$check ;;
+real) wanted=$real ;;
 cov) wanted=$cov ;;
 lint) wanted=$lint ;;
 fuzz) wanted=$fuzz ;;
@@ -82,7 +84,7 @@ install) # from below, as root
 	exit
 	;;
 *)
-	echo 'usage: setup.sh build|demo|check|cov|lint|fuzz|bench|deb' >&2
+	echo 'usage: setup.sh build|demo|check|real|cov|lint|fuzz|bench|deb' >&2
 	exit 2
 	;;
 esac

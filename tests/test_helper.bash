@@ -7,7 +7,7 @@ bats_require_minimum_version 1.5.0
 # How often a test that failed is tried again: .ci/run says once, on machines that are not idle.
 export BATS_TEST_RETRIES=${RETRIES:-0}
 
-ROOT=$(cd "$BATS_TEST_DIRNAME/.." && pwd)
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 B=${B:-build}
 case $B in /*) ;; *) B=$ROOT/$B ;; esac
 PORTFENCE=$B/portfence

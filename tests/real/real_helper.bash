@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: MIT
+# What the files of tests/real share: a job is done bare, then in the fence with each claim, and both
+# times it is watched from outside, on the wire.
+
+# shellcheck disable=SC2154 # `run` sets output, stderr, status and their lines
+
+load ../test_helper
+
+RECORDS=$B/real
+# The prefix of what is fenced; empty while a job is done bare.
+FENCE=()
+
+# --- what a job is made of -------------------------------------------------------------------
+
+# Runs a command of the job in the namespace.
+fenced()
+{
+	net "${FENCE[@]}" "$@"
+}
+
+# Starts a server of the job and waits until it listens: serve_fenced PORT COMMAND...
+# The job ends it by companion_end "$PID".
+serve_fenced()
+{
+	local port=$1
+	shift
+	serve_on "$port" "${FENCE[@]}" "$@"
+}
+
+# The packets a job is judged by, as "PROTOCOL SOURCE DESTINATION": those that open a connection, and
+# datagrams that are no server's answers. A file whose companions call out, too, has its own.
+packets()
+{
+	local served
+	served=$(cat "$BATS_FILE_TMPDIR/served" "$BATS_TEST_TMPDIR/served" 2>/dev/null | tr '\n' ' ')
+	awk -v served="$served" '
+		BEGIN { n = split(served, s); for (i = 1; i <= n; i++) is_server["udp", s[i]] = 1 }
+		($1 == "tcp" || $1 == "udp") && !(($1, $2) in is_server)' "$WIRE"
+}
+
+# --- how it is judged ------------------------------------------------------------------------
+
+# Does a job bare and in the fence, where every port of its packets must be in the pool, and no lease
+# may be left behind: assert_job PROGRAM PACKAGE JOB [PROTOCOL/PORT...]
+# What goes to the PORTs at the end is the documented exception: it leaves from elsewhere.
+# JOB is a function that fails unless its work was done, complete and correct.
+assert_job()
+{
+	local program=$1 package=$2 job=$3 pool escape
+	shift 3
+	local escapes='^$'
+	for escape; do
+		escapes+="|^${escape%/*} [0-9]+ ${escape#*/}\$"
+	done
+
+	FENCE=()
+	calls_start
+	watch "$job" "$(scratch)/bare"
+	calls_end >"$(scratch)/calls"
+	run assert_ports_in "$BIND_POOL,$LATE_POOL" < <(cut -d' ' -f2 "$(scratch)/bare")
+	[[ $output == 'port '* ]] || {
+		echo "$program was not seen to leave from anywhere else when bare: $output" >&2
+		return 1
+	}
+	for pool in "$BIND_POOL" "$LATE_POOL"; do
+		PORTFENCE_DIR=$(mktemp -d "$(scratch)/shm.XXXXXX")
+		chmod 1777 "$PORTFENCE_DIR"
+		FENCE=("$PORTFENCE" run --ports "$pool" --)
+		watch "$job" "$(scratch)/seen"
+		grep -vE "$escapes" "$(scratch)/seen" | cut -d' ' -f2 | assert_ports_in "$pool"
+		for escape; do
+			run assert_ports_in "$pool" < <(grep -E "^${escape%/*} [0-9]+ ${escape#*/}\$" \
+				"$(scratch)/seen" | cut -d' ' -f2)
+			echo "$escape: $output"
+			[[ $output == 'port '* ]]
+		done
+		wait_for 10 no_lease_left
+	done
+	record "$program" "$package" "$(cut -d' ' -f1 "$(scratch)/seen" | sort -u | paste -sd' ')" "$*"
+}
+
+# Does a job and leaves its packets in a file.
+watch()
+{
+	wire_start
+	"$1"
+	wire_end
+	packets >"$2"
+}
+
+no_lease_left()
+{
+	[ "$(status_of LEASED)" -eq 0 ]
+}
+
+# --- which calls a program makes -------------------------------------------------------------
+
+# Starts to note the network calls of this shell's children, by the kernel's own tracing.
+calls_start()
+{
+	local call
+	TRACEFS=$(scratch)/tracefs TRACE=$(scratch)/tracefs/instances/portfence-$$
+	mkdir -p "$TRACEFS"
+	mountpoint -q "$TRACEFS" || mount -t tracefs none "$TRACEFS"
+	mkdir "$TRACE"
+	echo 8192 >"$TRACE/buffer_size_kb"
+	echo 1 >"$TRACE/options/event-fork"
+	echo 1 >"$TRACE/options/record-tgid"
+	for call in enter_{socket,connect,bind,listen,sendto,sendmsg,sendmmsg,io_uring_setup} exit_socket; do
+		echo 1 >"$TRACE/events/syscalls/sys_$call/enable"
+	done
+	echo "$BASHPID" >"$TRACE/set_event_pid"
+}
+
+# Ends that, and prints the calls that were made on internet sockets.
+calls_end()
+{
+	: >"$TRACE/set_event_pid"
+	awk '
+		/^#/ || / (nsenter|ip|ss|wire|bash)-[0-9]+ / { next }
+		{ match($0, /-[0-9]+ +\([ 0-9-]+\)/); thread = substr($0, RSTART, RLENGTH)
+		  match(thread, /\([ 0-9-]+\)/); process = substr(thread, RSTART, RLENGTH) }
+		match($0, /sys_[a-z_]+/) { call = substr($0, RSTART + 4, RLENGTH - 4) }
+		/sys_socket\(/ { match($0, /family: [0-9a-fx]+/)
+		  family[thread] = substr($0, RSTART + 8, RLENGTH - 8); next }
+		/sys_socket -> / { fd = substr($0, index($0, "-> ") + 3)
+		  sub(/^0x/, "", fd); sub(/^0+/, "", fd)
+		  internet = family[thread] == "2" || family[thread] == "a" || family[thread] ~ /^0x0*[2a]$/
+		  is[process, fd] = is[fd] = internet; if (internet) print "socket"; next }
+		/sys_io_uring_setup\(/ { print call; next }
+		match($0, /fd: [0-9a-fx]+/) { fd = substr($0, RSTART + 4, RLENGTH - 4)
+		  sub(/^0x/, "", fd); sub(/^0+/, "", fd)
+		  if ((process, fd) in is ? is[process, fd] : is[fd]) print call }
+	' "$TRACE/trace" | sort -u | paste -sd' '
+	calls_forget
+}
+
+# For teardown: a trace that a failed job left behind.
+calls_forget()
+{
+	[ -n "${TRACEFS-}" ] && mountpoint -q "$TRACEFS" || return 0
+	[ ! -d "$TRACE" ] || rmdir "$TRACE"
+	umount "$TRACEFS"
+}
+
+# Notes what was seen, for docs/COMPATIBILITY.md: record PROGRAM PACKAGE PROTOCOLS ESCAPES
+record()
+{
+	local version
+	version=$(dpkg-query -W -f '${Version}' "$2" | sed 's/^[0-9]*://; s/[-+~].*//')
+	mkdir -p "$RECORDS"
+	printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$(basename "$BATS_TEST_FILENAME" .bats)" "$1" "$version" \
+		"$BATS_TEST_DESCRIPTION" "$(cat "$(scratch)/calls")" "$3" "$4" >>"$RECORDS/seen"
+}
