@@ -87,7 +87,8 @@ foreign sockets intruders blocks exhausted refused searched strayed fallback quo
 	[ "$output" = "[{'pool': 'default', 'protocol': 'tcp', 'address': '127.0.0.1', 'port': $PORT, \
 'peer_address': '127.0.0.1', 'peer_port': 8080, 'state': 'ESTAB', 'pid': $HOLDER, \
 'command': 'python3', 'kind': 'lease'}]" ]
-	run -0 of '{each["kind"] for each in all if each["port"] == 20500}' ls --json --all
+	run -0 of '{each["kind"] for each in all if each["port"] == 20500 and each["pid"] != '"$HOLDER"'}' \
+		ls --json --all
 	[ "$output" = "{'foreign'}" ]
 	run -0 of '[(each["address"], each["peer_address"], each["peer_port"]) for each in all
 		if each["state"] == "LISTEN"]' ls --json
