@@ -34,7 +34,7 @@ PATHS = {
     "socket, listen and close": ("listen", LATE, None),
     "socket, first sendto and close, UDP": ("first-datagram", LATE, None),
     "socket, connect and close, UDP": ("udp-connect", LATE, None),
-    "take, in an empty pool": ("connect", LATE, "pf_pool_take"),
+    "take, in an empty pool": ("connect", LATE, "pf_pool_take_at_once"),
     "give back": ("connect", LATE, "pf_pool_give"),
 }
 

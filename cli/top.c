@@ -577,7 +577,7 @@ static int json_print(struct top *top)
 {
 	signal(SIGPIPE, SIG_DFL); // whoever started us
 	for (;;) {
-		cli_json_print_line(snapshot_json(&top->snapshot, pf_time_ns()));
+		cli_json_print_line(snapshot_json(&top->snapshot, pf_time_ns(pf_now_ms())));
 		if (fflush(stdout))
 			return EXIT_PORTFENCE;
 		if (!top->again || !cli_is_read(top->delay_ms))

@@ -257,7 +257,7 @@ static int port_read(struct question *question, const char *text)
 static int at_read(struct question *question, const char *text)
 {
 	question->at = text;
-	return cli_moment_read(text, pf_time_ns(), &question->moment) < 0
+	return cli_moment_read(text, pf_time_ns(pf_now_ms()), &question->moment) < 0
 		? cli_error("who: '%s' is no time; see portfence who --help", text)
 		: 0;
 }

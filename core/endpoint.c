@@ -39,39 +39,58 @@ int pf_endpoint_read(
 	return -EAFNOSUPPORT;
 }
 
-bool pf_endpoint_is_ipv4(const struct pf_endpoint *endpoint)
+// An address as four words in network byte order, and what the third is in an IPv4 one.
+struct words {
+	uint32_t word[4];
+};
+
+static struct words words_of(const struct pf_endpoint *endpoint)
 {
-	return !memcmp(endpoint->address, mapped, sizeof mapped);
+	struct words words;
+	memcpy(&words, endpoint->address, sizeof words);
+	return words;
 }
 
-static const uint8_t zero[16];
+static bool is_ipv4(const struct words *words)
+{
+	return !(words->word[0] | words->word[1]) && words->word[2] == htonl(0xffff);
+}
+
+static bool is_unspecified(const struct words *words)
+{
+	return !(words->word[0] | words->word[1] | words->word[3]) &&
+		(!words->word[2] || words->word[2] == htonl(0xffff));
+}
+
+bool pf_endpoint_is_ipv4(const struct pf_endpoint *endpoint)
+{
+	struct words words = words_of(endpoint);
+	return is_ipv4(&words);
+}
 
 bool pf_endpoint_is_unspecified(const struct pf_endpoint *endpoint)
 {
-	if (pf_endpoint_is_ipv4(endpoint))
-		return !memcmp(endpoint->address + sizeof mapped, zero, 4);
-	return !memcmp(endpoint->address, zero, sizeof zero);
+	struct words words = words_of(endpoint);
+	return is_unspecified(&words);
 }
 
 bool pf_endpoint_is_loopback(const struct pf_endpoint *endpoint)
 {
-	if (pf_endpoint_is_unspecified(endpoint))
-		return true;
-	if (pf_endpoint_is_ipv4(endpoint))
-		return endpoint->address[sizeof mapped] == 127;
-	return !memcmp(endpoint->address, zero, 15) && endpoint->address[15] == 1;
+	struct words words = words_of(endpoint);
+	if (is_ipv4(&words))
+		return !words.word[3] || ntohl(words.word[3]) >> 24 == 127;
+	return !(words.word[0] | words.word[1] | words.word[2]) && ntohl(words.word[3]) <= 1;
 }
 
 uint64_t pf_endpoint_hash(const struct pf_endpoint *endpoint)
 {
-	struct pf_endpoint means = *endpoint;
+	struct words words = words_of(endpoint);
 	uint64_t half[2];
 	// connect() to the unspecified address goes to loopback.
-	if (pf_endpoint_is_unspecified(endpoint)) {
-		if (pf_endpoint_is_ipv4(endpoint))
-			means.address[sizeof mapped] = 127;
-		means.address[15] = 1;
-	}
-	memcpy(half, means.address, sizeof half);
-	return pf_mix(pf_mix(pf_mix(means.port, half[0]), half[1]), means.port);
+	if (!words.word[3] && is_unspecified(&words))
+		words.word[3] = htonl(is_ipv4(&words) ? INADDR_LOOPBACK : 1);
+	memcpy(half, &words, sizeof half);
+	uint64_t x =
+		((half[0] ^ endpoint->port) * 0x9e3779b97f4a7c15u ^ half[1]) * 0xd6e8feb86659fd93u;
+	return (x ^ x >> 32) * 0xbf58476d1ce4e5b9u;
 }

@@ -2,6 +2,8 @@
 // A policy: named pools of ports with their settings.
 #include <portfence/policy.h>
 
+#include <portfence/layout.h>
+
 #include "util.h"
 
 #include <string.h>
@@ -32,7 +34,7 @@ int pf_policy_from_ports(const char *text, struct pf_policy *ret_policy, char *e
 
 void pf_policy_digest(struct pf_policy *policy)
 {
-	uint64_t digest = pf_mix(0, policy->count);
+	uint64_t digest = pf_mix(PF_SEGMENT_VERSION, policy->count);
 	for (uint32_t i = 0; i < policy->count; i++) {
 		const struct pf_policy_pool *pool = &policy->pool[i];
 		digest = pf_mix(digest, pf_hash(pool->name, strlen(pool->name)));

@@ -54,13 +54,6 @@ uint64_t pf_pool_mask(const struct pf_pool *pool, uint32_t word)
 	return rest >= 64 ? UINT64_MAX : (1ull << rest) - 1;
 }
 
-uint32_t pf_pool_stripe(const struct pf_pool *pool, uint64_t destination)
-{
-	if (pool->flags & PF_POLICY_EXCLUSIVE)
-		return PF_STRIPE_WHOLE;
-	return PF_STRIPE_TCP + (uint32_t)(destination % (pool->stripes - PF_STRIPE_TCP));
-}
-
 // The three bits of 64 ports, as one reader saw them.
 struct view {
 	uint64_t used, current, previous;
@@ -103,18 +96,14 @@ static inline uint64_t candidates(uint32_t stripe, const struct pf_layout_word *
 	return rank == RANK_PREVIOUS ? previous & ~used : ~(previous | used);
 }
 
-// Returns true if bit `bit` of the word was clear and is now set by us.
-static bool claim_bit(struct pf_pool *pool, uint32_t stripe, uint32_t at, unsigned bit)
+// Returns true if the bit in `mask` of the word was clear and is now set by us.
+static inline bool claim_bit(
+	uint32_t stripe, struct pf_layout_word *word, struct pf_layout_word *whole, uint64_t mask)
 {
-	struct pf_layout_word *word = pf_pool_word(pool, stripe, at);
-	uint64_t mask = 1ull << bit;
 	if (pf_word_set(&word->used, mask) & mask)
 		return false;
-	if (stripe >= PF_STRIPE_TCP) {
-		struct pf_layout_word *whole = pf_pool_word(pool, PF_STRIPE_WHOLE, at);
-		if (!(pf_word_get(&whole->busy) & mask))
-			pf_word_set(&whole->busy, mask);
-	}
+	if (stripe >= PF_STRIPE_TCP && !(pf_word_get(&whole->busy) & mask))
+		pf_word_set(&whole->busy, mask);
 	return true;
 }
 
@@ -141,7 +130,7 @@ static int32_t take_in_word(const struct search *search, uint32_t at, uint64_t b
 		bits &= ~(1ull << (unsigned)search->avoided % 64);
 	for (; bits; bits &= bits - 1) {
 		unsigned bit = (unsigned)__builtin_ctzll(bits);
-		if (claim_bit(search->pool, search->stripe, at, bit))
+		if (claim_bit(search->stripe, &search->words[at], &search->whole[at], 1ull << bit))
 			return (int32_t)(at * 64 + bit);
 	}
 	return -1;
@@ -231,13 +220,41 @@ static int32_t take_best(const struct search *search, uint64_t known, uint64_t t
 	return index >= 0 ? index : take_of_rank(search, RANK_UNUSED);
 }
 
-int pf_pool_take(struct pf_pool *pool, uint32_t stripe, uint16_t avoid, uint64_t now,
+// Takes a free port in the word of index `first`, at or behind it: all the search there is while a
+// stripe has room. Returns its index with the port, or -1, which says nothing.
+static inline int32_t take_at_once(struct pf_pool *pool, uint32_t stripe, uint16_t avoid,
+	uint64_t now, uint32_t first, uint16_t *ret_port)
+{
+	const struct pf_layout_stripe *header = stripe_header(pool, stripe);
+	struct pf_layout_word *word = pf_pool_word(pool, stripe, first / 64);
+	struct pf_layout_word *whole = pf_pool_word(pool, PF_STRIPE_WHOLE, first / 64);
+	if (pf_rarely(pf_word_get(&header->rank) != RANK_FREE ||
+		    pf_elapsed_ms(pf_word_get(&header->turned_ms), now) > pool->hold_ms / 2))
+		return -1;
+	uint64_t bits = candidates(stripe, word, whole, RANK_FREE) >> first % 64;
+	uint32_t index = first + (bits ? (unsigned)__builtin_ctzll(bits) : 0);
+	if (pf_rarely(!bits || index >= pool->ranges.ports))
+		return -1;
+	*ret_port = pf_ranges_port(&pool->ranges, index);
+	if (pf_rarely(*ret_port == avoid || !claim_bit(stripe, word, whole, 1ull << index % 64)))
+		return -1;
+	return (int32_t)index;
+}
+
+int pf_pool_take_at_once(struct pf_pool *pool, uint32_t stripe, uint16_t avoid, uint64_t now,
+	uint32_t start, uint16_t *ret_port)
+{
+	return take_at_once(pool, stripe, avoid, now, start, ret_port) < 0 ? -EAGAIN : 0;
+}
+
+// pf_pool_take, if nothing was to be had at once.
+static int take_by_search(struct pf_pool *pool, uint32_t stripe, uint16_t avoid, uint64_t now,
 	uint32_t *start, uint16_t *ret_port)
 {
 	struct pf_layout_stripe *header = stripe_header(pool, stripe);
 	struct search search = {.pool = pool,
 		.stripe = stripe,
-		.first = *start < pool->ranges.ports ? *start : 0,
+		.first = *start,
 		.avoided = -1,
 		.words = pf_pool_word(pool, stripe, 0),
 		.whole = pf_pool_word(pool, PF_STRIPE_WHOLE, 0)};
@@ -260,18 +277,33 @@ int pf_pool_take(struct pf_pool *pool, uint32_t stripe, uint16_t avoid, uint64_t
 	return 0;
 }
 
+int pf_pool_take(struct pf_pool *pool, uint32_t stripe, uint16_t avoid, uint64_t now,
+	uint32_t *start, uint16_t *ret_port)
+{
+	if (*start >= pool->ranges.ports)
+		*start = 0;
+	int32_t index = take_at_once(pool, stripe, avoid, now, *start, ret_port);
+	if (pf_rarely(index < 0))
+		return take_by_search(pool, stripe, avoid, now, start, ret_port);
+	*start = (uint32_t)index + 1;
+	return 0;
+}
+
 bool pf_pool_mark(struct pf_pool *pool, uint32_t stripe, uint16_t port)
 {
 	int32_t index = pf_ranges_index(&pool->ranges, port);
-	return index >= 0 && stripe < pool->stripes &&
-		claim_bit(pool, stripe, (uint32_t)index / 64, (unsigned)index % 64);
+	if (index < 0 || stripe >= pool->stripes)
+		return false;
+	uint32_t at = (uint32_t)index / 64;
+	return claim_bit(stripe, pf_pool_word(pool, stripe, at),
+		pf_pool_word(pool, PF_STRIPE_WHOLE, at), 1ull << (unsigned)index % 64);
 }
 
 // Forgets that the stripe was exhausted.
 static void unexhaust(struct pf_pool *pool, uint32_t stripe)
 {
 	struct pf_layout_stripe *header = stripe_header(pool, stripe);
-	if (pf_word_get_flag(&header->exhausted_ms))
+	if (pf_rarely(pf_word_get_flag(&header->exhausted_ms)))
 		pf_word_put(&header->exhausted_ms, 0);
 }
 
@@ -326,11 +358,6 @@ bool pf_pool_exhausted(struct pf_pool *pool, uint32_t stripe, uint64_t now)
 {
 	uint64_t since = pf_word_get(&stripe_header(pool, stripe)->exhausted_ms);
 	return since && now - since <= PF_EXHAUSTED_MS;
-}
-
-enum pf_claim pf_pool_claim(const struct pf_pool *pool)
-{
-	return pf_word_get(&pool->shared->claim) == PF_CLAIM_LATE ? PF_CLAIM_LATE : PF_CLAIM_BIND;
 }
 
 void pf_pool_distrust(struct pf_pool *pool)

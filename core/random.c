@@ -18,7 +18,7 @@ struct pf_random {
 
 _Static_assert(sizeof(struct pf_random) <= PF_RANDOM_BYTES, "the buffer fits its page");
 
-static _Atomic(void *) buffer;
+static _Atomic(void *) buffer PF_TOGETHER;
 
 void pf_random_use(void *page)
 {

@@ -159,7 +159,7 @@ void pf_ranges_format(const struct pf_ranges *ranges, char *text)
 	}
 }
 
-int32_t pf_ranges_index(const struct pf_ranges *ranges, uint16_t port)
+int32_t pf_ranges_find_index(const struct pf_ranges *ranges, uint16_t port)
 {
 	int32_t before = 0;
 	for (uint32_t i = 0; i < ranges->count; i++) {
@@ -172,7 +172,7 @@ int32_t pf_ranges_index(const struct pf_ranges *ranges, uint16_t port)
 	return -1;
 }
 
-uint16_t pf_ranges_port(const struct pf_ranges *ranges, uint32_t index)
+uint16_t pf_ranges_find_port(const struct pf_ranges *ranges, uint32_t index)
 {
 	for (uint32_t i = 0; i < ranges->count; i++) {
 		struct pf_range range = ranges->range[i];

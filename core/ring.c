@@ -17,21 +17,19 @@
 #include <netinet/in.h>
 #include <string.h>
 
-// What a seal is over.
-struct words {
-	uint64_t time_ns, who, what, peer[2], command[2];
-};
-
-#define WORDS (sizeof(struct words) / sizeof(uint64_t))
+static inline uint64_t stir(uint64_t sum, uint64_t word)
+{
+	return (sum ^ word) * 0x9e3779b97f4a7c15u;
+}
 
 // Returns the seal of entry `number`. Each step is reversible, so that a difference in any one word
 // stays; a zero-filled entry has another.
-static uint64_t seal_of(uint32_t number, const struct words *words)
+static inline uint64_t seal_of(uint32_t number, const struct pf_ring_words *words)
 {
-	uint64_t word[WORDS], sum = PF_SEGMENT_MAGIC ^ number;
-	memcpy(word, words, sizeof word);
-	for (size_t i = 0; i < WORDS; i++)
-		sum = (sum ^ word[i]) * 0x9e3779b97f4a7c15u;
+	uint64_t sum = stir(PF_SEGMENT_MAGIC ^ number, words->time_ns);
+	sum = stir(stir(sum, words->who), words->what);
+	sum = stir(stir(sum, words->peer[0]), words->peer[1]);
+	sum = stir(stir(sum, words->command[0]), words->command[1]);
 	return number | sum >> 32 << 32;
 }
 
@@ -40,32 +38,35 @@ static struct pf_layout_entry *entry_at(const struct pf_ring *ring, uint32_t pla
 	return (struct pf_layout_entry *)(void *)(ring->shared + 1) + place;
 }
 
-void pf_ring_add(struct pf_ring *ring, const struct pf_lease *lease)
+void pf_ring_write(struct pf_ring *ring, const struct pf_ring_words *words)
 {
 	if (!ring->entries)
 		return;
-	struct words words = {.time_ns = lease->time_ns,
-		.who = lease->pid | (uint64_t)lease->uid << 32,
-		.what = lease->port | (uint64_t)lease->peer.port << 16 |
-			(uint64_t)lease->protocol << 32 | (uint64_t)lease->how << 40 |
-			(uint64_t)lease->pool << 48};
-	memcpy(words.peer, lease->peer.address, sizeof words.peer);
-	memcpy(words.command, lease->command, sizeof words.command);
-
 	uint32_t number = (uint32_t)pf_word_add(&ring->shared->head, 1);
 	struct pf_layout_entry *entry = entry_at(ring, number & (ring->entries - 1));
-	pf_word_put(&entry->seal, seal_of(number, &words));
-	pf_word_put(&entry->time_ns, words.time_ns);
-	pf_word_put(&entry->who, words.who);
-	pf_word_put(&entry->what, words.what);
-	for (int i = 0; i < 2; i++) {
-		pf_word_put(&entry->peer[i], words.peer[i]);
-		pf_word_put(&entry->command[i], words.command[i]);
-	}
+	pf_word_put(&entry->seal, seal_of(number, words));
+	pf_word_put(&entry->time_ns, words->time_ns);
+	pf_word_put(&entry->who, words->who);
+	pf_word_put(&entry->what, words->what);
+	pf_word_put(&entry->peer[0], words->peer[0]);
+	pf_word_put(&entry->peer[1], words->peer[1]);
+	pf_word_put(&entry->command[0], words->command[0]);
+	pf_word_put(&entry->command[1], words->command[1]);
+}
+
+void pf_ring_add(struct pf_ring *ring, const struct pf_lease *lease)
+{
+	struct pf_ring_words words = {.time_ns = lease->time_ns,
+		.who = lease->pid | (uint64_t)lease->uid << 32,
+		.what = pf_ring_what(
+			lease->port, lease->peer.port, lease->protocol, lease->how, lease->pool)};
+	memcpy(words.peer, lease->peer.address, sizeof words.peer);
+	memcpy(words.command, lease->command, sizeof words.command);
+	pf_ring_write(ring, &words);
 }
 
 // Reads what the words say. Returns false if it makes no sense.
-static bool words_read(const struct words *words, struct pf_lease *lease)
+static bool words_read(const struct pf_ring_words *words, struct pf_lease *lease)
 {
 	lease->time_ns = words->time_ns;
 	lease->pid = (uint32_t)words->who;
@@ -86,7 +87,7 @@ bool pf_ring_read(const struct pf_ring *ring, uint32_t place, struct pf_lease *r
 {
 	const struct pf_layout_entry *entry = entry_at(ring, place);
 	uint64_t seal = pf_word_get(&entry->seal);
-	struct words words = {.time_ns = pf_word_get(&entry->time_ns),
+	struct pf_ring_words words = {.time_ns = pf_word_get(&entry->time_ns),
 		.who = pf_word_get(&entry->who),
 		.what = pf_word_get(&entry->what)};
 	for (int i = 0; i < 2; i++) {

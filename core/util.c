@@ -2,6 +2,8 @@
 // What every layer needs: the clock, hashing, text in a buffer, numbers in text.
 #include "util.h"
 
+#include "atomics.h"
+
 #include <string.h>
 #include <time.h>
 
@@ -12,11 +14,19 @@ uint64_t pf_now_ms(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-uint64_t pf_time_ns(void)
+uint64_t pf_time_ns(uint64_t now)
 {
-	struct timespec now = {0, 0};
-	clock_gettime(CLOCK_REALTIME_COARSE, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+	// Both clocks tick at once: within a tick, one look at this one is enough.
+	static pf_word seen PF_TOGETHER, time PF_TOGETHER;
+	struct timespec wall = {0, 0};
+	if (pf_word_get_flag(&seen) == now)
+		return pf_word_get(&time);
+	clock_gettime(CLOCK_REALTIME_COARSE, &wall);
+	uint64_t fresh = (uint64_t)wall.tv_sec * 1000000000 + (uint64_t)wall.tv_nsec;
+	// In this order: who sees the moment sees its time, or a later one.
+	pf_word_put(&time, fresh);
+	atomic_store_explicit(&seen, now, memory_order_release);
+	return fresh;
 }
 
 uint64_t pf_mix(uint64_t seed, uint64_t value)

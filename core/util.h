@@ -10,6 +10,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+// A condition that the usual call does not meet: what it leads to is laid out elsewhere, so that
+// the usual path takes few lines of the caches.
+#define pf_rarely(condition) __builtin_expect(!!(condition), 0)
+
 // A system call past every interposer, ours and others'. Returns its result, or -errno. On x86-64
 // it does not even go through libc, which a hook would have to fetch into the caches each time (1 %
 // of a connect); elsewhere errno is changed, and the hooks put it back. The analyzer does not know
@@ -52,8 +56,8 @@ static inline uint64_t pf_elapsed_ms(uint64_t since, uint64_t now)
 	return since > now && since - now < 1000 ? 0 : now - since;
 }
 
-// Returns nanoseconds since 1970, as precise (CLOCK_REALTIME_COARSE).
-uint64_t pf_time_ns(void);
+// Returns nanoseconds since 1970 (CLOCK_REALTIME_COARSE) at `now`: pf_now_ms() a moment ago.
+uint64_t pf_time_ns(uint64_t now);
 
 // Returns `seed` stirred with `value`: a mixer for hash tables and digests, not for secrets.
 uint64_t pf_mix(uint64_t seed, uint64_t value);

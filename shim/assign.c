@@ -95,30 +95,37 @@ static uint32_t random_below(uint32_t count)
 	return (uint32_t)((pf_random() >> 32) * count >> 32);
 }
 
-// Returns a seeker for a port in `stripe`, or, if `destination` is given and it is TCP, in that
-// destination's stripe.
-static struct seeker seeker_for(int fd, struct pf_fd state, uint64_t ticket, uint32_t stripe,
-	const struct pf_endpoint *destination)
+// Makes a seeker for a port in `stripe`, or, if `destination` is given and it is TCP, in that
+// destination's stripe. Its pool is NULL if the policy leaves the port to the kernel.
+static void seeker_start(struct seeker *seeker, int fd, struct pf_fd state, uint64_t ticket,
+	uint32_t stripe, const struct pf_endpoint *destination)
 {
-	struct seeker seeker = {.fd = fd, .state = state, .ticket = ticket, .stripe = stripe};
-	seeker.segment = pf_fence_segment(fd);
-	seeker.pool = pf_fence_pool(seeker.segment, state.kind, destination);
-	if (!seeker.pool)
-		return seeker;
-	seeker.now = pf_now_ms();
-	seeker.time_ns = pf_time_ns();
-	seeker.how = PF_HOW_BIND;
-	seeker.start = random_below(seeker.pool->ranges.ports);
-	if (!destination)
-		return seeker;
+	seeker->fd = fd;
+	seeker->state = state;
+	seeker->ticket = ticket;
+	seeker->segment = pf_fence_segment(fd);
+	seeker->pool = pf_fence_pool(seeker->segment, state.kind, destination);
+	seeker->stripe = stripe;
+	seeker->avoid = 0;
+	seeker->never = seeker->nothing = seeker->hurried = false;
+	seeker->how = PF_HOW_BIND;
+	seeker->now = seeker->time_ns = 0;
+	if (!seeker->pool)
+		return;
+	seeker->now = pf_now_ms();
+	seeker->time_ns = pf_time_ns(seeker->now);
+	seeker->start = random_below(seeker->pool->ranges.ports);
+	if (!destination) {
+		seeker->peer = (struct pf_endpoint){.port = 0};
+		return;
+	}
 	if (state.kind == PF_FD_TCP)
-		seeker.stripe = pf_pool_stripe(seeker.pool, pf_endpoint_hash(destination));
-	seeker.peer = *destination;
+		seeker->stripe = pf_pool_stripe(seeker->pool, pf_endpoint_hash(destination));
+	seeker->peer = *destination;
 	// A socket that connects to its own port on its own host gets itself as peer (RFC 9293,
 	// section 3.5: simultaneous open).
-	seeker.avoid = destination->port;
-	seeker.never = pf_endpoint_is_loopback(destination);
-	return seeker;
+	seeker->avoid = destination->port;
+	seeker->never = pf_endpoint_is_loopback(destination);
 }
 
 // Takes a port that can be seen now. Returns 0, or -EAGAIN.
@@ -144,9 +151,9 @@ static int seeker_take(struct seeker *seeker, uint16_t *ret_port)
 }
 
 // Returns the place of the seeker's pool in its segment.
-static uint8_t pool_of(const struct seeker *seeker)
+static unsigned pool_of(const struct seeker *seeker)
 {
-	return (uint8_t)(seeker->pool - seeker->segment->pool);
+	return (unsigned)(seeker->pool - seeker->segment->pool);
 }
 
 // Returns true if the stripe was found exhausted just now, or the process has all the leases that
@@ -154,7 +161,7 @@ static uint8_t pool_of(const struct seeker *seeker)
 static bool seeker_is_hopeless(struct seeker *seeker)
 {
 	uint32_t quota = seeker->pool->quota;
-	if (quota && pf_fdmap_leases(pool_of(seeker), quota) >= quota) {
+	if (quota && pf_fdmap_leases((uint8_t)pool_of(seeker), quota) >= quota) {
 		pf_pool_count(seeker->pool, PF_COUNT_QUOTA, 1);
 		return true;
 	}
@@ -182,32 +189,35 @@ static int seeker_give_up(struct seeker *seeker, int why, int error)
 // Writes who took the port, for those who ask.
 static void lease_tell(struct seeker *seeker, uint16_t port, enum pf_how how)
 {
-	struct pf_fd lease = {.kind = seeker->state.kind, .pool = pool_of(seeker), .port = port};
+	struct pf_fd lease = {.kind = seeker->state.kind,
+		.pool = pool_of(seeker) & (PF_POOLS_MAX - 1u),
+		.port = port};
 	pf_history_add(seeker->segment, lease, how, &seeker->peer, seeker->time_ns);
 }
 
 // Writes fd -> lease. If the fd changed hands meanwhile, the port stays used until the next reap.
-static void lease_record(struct seeker *seeker, uint16_t port, uint16_t late)
+static void lease_record(struct seeker *seeker, uint16_t port, unsigned late)
 {
 	struct pf_fd lease = seeker->state;
-	lease.flags |= PF_FD_BOUND | PF_FD_LEASE | late;
-	lease.pool = pool_of(seeker);
+	lease.flags = (lease.flags | PF_FD_BOUND | PF_FD_LEASE | late) & PF_FD_FLAGS;
+	lease.pool = pool_of(seeker) & (PF_POOLS_MAX - 1u);
 	lease.stripe = (uint16_t)seeker->stripe;
 	lease.port = port;
 	pf_fdmap_replace(seeker->fd, seeker->ticket, lease);
-	lease_tell(seeker, port, late ? PF_HOW_LATE : seeker->how);
+	pf_history_add(seeker->segment, lease, late ? PF_HOW_LATE : seeker->how, &seeker->peer,
+		seeker->time_ns);
 }
 
 // Writes that the fd has a port that is no lease (PF_FD_BOUND), or none (0). A lease that it had is
 // the caller's to give.
-static void state_record(int fd, uint64_t ticket, struct pf_fd state, uint16_t set)
+static void state_record(int fd, uint64_t ticket, struct pf_fd state, unsigned set)
 {
-	state.flags = (uint16_t)((state.flags & PF_FD_LASTING) | set);
+	state.flags = ((state.flags & PF_FD_LASTING) | set) & PF_FD_FLAGS;
 	pf_fdmap_replace(fd, ticket, state);
 }
 
 // The same, and gives the lease.
-static void lease_end(int fd, uint64_t ticket, struct pf_fd lease, uint16_t set)
+static void lease_end(int fd, uint64_t ticket, struct pf_fd lease, unsigned set)
 {
 	state_record(fd, ticket, lease, set);
 	pf_lifetime_give(lease);
@@ -376,7 +386,7 @@ static int claim_unbound(struct seeker *seeker, int exhausted)
 	if (result != -EINVAL)
 		return result;
 	// Perhaps by a connect of another process, whose failure would take the port again.
-	uint16_t late = seeker->state.kind == PF_FD_TCP ? PF_FD_LATE : 0;
+	unsigned late = seeker->state.kind == PF_FD_TCP ? PF_FD_LATE : 0;
 	state_record(seeker->fd, seeker->ticket, seeker->state, PF_FD_BOUND | late);
 	return 0;
 }
@@ -478,30 +488,33 @@ static bool is_time_to_look(pf_word *last, uint64_t now)
 	return true;
 }
 
-// After a call that was not refused: looks at the port that came out, and records or returns the
-// lease. `port` is the one that was taken, or 0 if the kernel searched. Returns what the program
-// gets.
-static ssize_t connect_settle(
-	struct seeker *seeker, const struct operation *operation, uint16_t port, ssize_t result)
+static pf_word port_looked PF_TOGETHER; // when a port was looked at last
+
+// Returns the port that came out of a call that was not refused. `port` is the one that was taken,
+// and almost always that.
+static uint16_t port_chosen(int fd, uint16_t port, uint64_t now)
 {
-	static pf_word looked;
+	return is_time_to_look(&port_looked, now) ? pf_classify_port(fd) : port;
+}
+
+// After that, records or returns the lease. `port` is 0 if the kernel searched. Returns what the
+// program gets.
+static ssize_t connect_settle(struct seeker *seeker, const struct operation *operation,
+	uint16_t port, uint16_t chosen, ssize_t result)
+{
 	bool kept = is_under_way(result); // else the kernel let go of the port, but shows it still
-	uint16_t chosen = port;
-	if ((kept && !port) || is_time_to_look(&looked, seeker->now))
-		chosen = pf_classify_port(seeker->fd);
-	bool strayed = chosen && pf_ranges_index(&seeker->pool->ranges, chosen) < 0;
-	if (!kept || chosen != port)
-		pf_pool_give(seeker->pool, seeker->stripe, port);
-	if (strayed)
-		return connect_strayed(seeker, operation, result);
-	if (!kept) {
-		if (chosen && is_answered(result))
-			lease_tell(seeker, chosen, PF_HOW_LATE);
+	if (kept && chosen == port) {
+		lease_record(seeker, port, PF_FD_LATE);
 		return result;
 	}
-	if (chosen != port)
+	pf_pool_give(seeker->pool, seeker->stripe, port);
+	if (chosen && pf_ranges_index(&seeker->pool->ranges, chosen) < 0)
+		return connect_strayed(seeker, operation, result);
+	if (kept) {
 		pf_pool_mark(seeker->pool, seeker->stripe, chosen);
-	lease_record(seeker, chosen, PF_FD_LATE);
+		lease_record(seeker, chosen, PF_FD_LATE);
+	} else if (chosen && is_answered(result))
+		lease_tell(seeker, chosen, PF_HOW_LATE);
 	return result;
 }
 
@@ -512,7 +525,10 @@ static ssize_t search_range(
 	if (first > last || range_set(seeker->fd, (uint16_t)first, (uint16_t)last) < 0)
 		return -EADDRNOTAVAIL;
 	ssize_t result = operation->run(operation);
-	return result == -EADDRNOTAVAIL ? result : connect_settle(seeker, operation, 0, result);
+	if (result == -EADDRNOTAVAIL)
+		return result;
+	uint16_t chosen = is_under_way(result) ? pf_classify_port(seeker->fd) : 0;
+	return connect_settle(seeker, operation, 0, chosen, result);
 }
 
 // Lets the kernel search the pool, range by range, around the port to avoid. Returns as the
@@ -557,8 +573,10 @@ static ssize_t connect_late_in(struct seeker *seeker, const struct operation *op
 			return connect_by_bind(seeker, operation);
 		}
 		ssize_t result = operation->run(operation);
-		if (result != -EADDRNOTAVAIL)
-			return connect_settle(seeker, operation, port, result);
+		if (result != -EADDRNOTAVAIL) {
+			uint16_t chosen = port_chosen(seeker->fd, port, seeker->now);
+			return connect_settle(seeker, operation, port, chosen, result);
+		}
 		pf_pool_refuse(seeker->pool, seeker->stripe, port);
 		refused = port;
 	}
@@ -604,7 +622,7 @@ static bool seeker_waits(struct seeker *seeker, uint64_t began)
 		return false;
 	seeker->nothing = false;
 	seeker->now = pf_now_ms();
-	seeker->time_ns = pf_time_ns();
+	seeker->time_ns = pf_time_ns(seeker->now);
 	return true;
 }
 
@@ -660,7 +678,7 @@ static ssize_t connect_bound(int fd, struct pf_fd lease, uint64_t ticket,
 	uint32_t stripe = pf_pool_stripe(pool, pf_endpoint_hash(destination));
 	bool moves = lease.stripe >= PF_STRIPE_TCP && lease.stripe != stripe;
 	bool marked = moves && pf_pool_mark(pool, stripe, lease.port);
-	uint64_t time_ns = pf_time_ns();
+	uint64_t time_ns = pf_time_ns(pf_now_ms());
 	ssize_t result = operation->run(operation);
 	if (lease.stripe != stripe && is_under_way(result))
 		pf_history_add(segment, lease, PF_HOW_BIND, destination, time_ns);
@@ -710,7 +728,8 @@ static ssize_t tcp_connect(int fd, struct pf_fd state, uint64_t ticket,
 		return connect_bound(fd, state, ticket, destination, operation);
 	if (state.flags & PF_FD_BOUND)
 		return operation->run(operation);
-	struct seeker seeker = seeker_for(fd, state, ticket, PF_STRIPE_TCP, destination);
+	struct seeker seeker;
+	seeker_start(&seeker, fd, state, ticket, PF_STRIPE_TCP, destination);
 	seeker.hurried = operation->flags & MSG_DONTWAIT;
 	if (!seeker.pool) {
 		leave_to_kernel(&seeker);
@@ -732,7 +751,8 @@ static int udp_bind(int fd, struct pf_fd state, uint64_t ticket,
 {
 	if (state.flags & PF_FD_BOUND)
 		return 0;
-	struct seeker seeker = seeker_for(fd, state, ticket, PF_STRIPE_UDP, destination);
+	struct seeker seeker;
+	seeker_start(&seeker, fd, state, ticket, PF_STRIPE_UDP, destination);
 	seeker.hurried = flags & MSG_DONTWAIT;
 	return claim_or_leave(&seeker, EAGAIN);
 }
@@ -761,7 +781,9 @@ static int family_of(const struct sockaddr *address, socklen_t length)
 	return address->sa_family;
 }
 
-int pf_assign_connect(int fd, const struct sockaddr *address, socklen_t length)
+// Any connect. Returns as the call does.
+__attribute__((noinline)) static ssize_t connect_wholly(
+	int fd, const struct sockaddr *address, socklen_t length)
 {
 	struct operation operation = {run_connect, fd, 0, address, length, NULL, 0};
 	struct pf_endpoint destination;
@@ -770,13 +792,13 @@ int pf_assign_connect(int fd, const struct sockaddr *address, socklen_t length)
 	int family = fence == PF_FENCE_OFF ? -1 : family_of(address, length);
 
 	if (family < 0 || family == AF_UNIX)
-		return (int)run_connect(&operation);
+		return run_connect(&operation);
 	struct pf_fd state = pf_classify(fd, true, &ticket);
 	state = settled(fd, state, &ticket);
 	if (state.kind != PF_FD_TCP && state.kind != PF_FD_UDP)
-		return (int)run_connect(&operation);
+		return run_connect(&operation);
 	if (family == AF_UNSPEC)
-		return (int)disconnect(fd, state, ticket, &operation);
+		return disconnect(fd, state, ticket, &operation);
 	bool inet = pf_endpoint_read(address, length, &destination) == 0;
 	if (fence == PF_FENCE_CLOSED && !(state.flags & PF_FD_BOUND))
 		return pf_fence_refuse();
@@ -784,11 +806,81 @@ int pf_assign_connect(int fd, const struct sockaddr *address, socklen_t length)
 	if (state.kind == PF_FD_UDP) {
 		// The kernel binds first, and then looks at the address.
 		int result = udp_bind(fd, state, ticket, inet ? &destination : NULL, 0);
-		return result < 0 ? result : (int)run_connect(&operation);
+		return result < 0 ? result : run_connect(&operation);
 	}
 	if (!inet || fence == PF_FENCE_CLOSED)
-		return (int)run_connect(&operation);
-	return (int)tcp_connect(fd, state, ticket, &destination, &operation);
+		return run_connect(&operation);
+	return tcp_connect(fd, state, ticket, &destination, &operation);
+}
+
+// The end of a plain connect whose port was looked at, or that failed. Returns as the call does.
+__attribute__((noinline)) static ssize_t connect_plainly_settle(struct pf_fd state, uint64_t ticket,
+	const struct pf_endpoint *destination, const struct operation *operation, uint16_t port,
+	ssize_t result)
+{
+	struct seeker seeker;
+	seeker_start(&seeker, operation->fd, state, ticket, PF_STRIPE_TCP, destination);
+	uint16_t chosen = port_chosen(operation->fd, port, seeker.now);
+	return connect_settle(&seeker, operation, port, chosen, result);
+}
+
+// Nearly every connect, in one piece: a new TCP socket, a pool that is claimed late, a port that is
+// free at the first look. It is the same story where none of its questions arises, in a third of
+// the instructions, which are what a connect costs (docs/PERFORMANCE.md). Returns false if the
+// whole story is needed: then the socket has no port, and we have none either.
+static bool connect_plainly(
+	int fd, const struct sockaddr *address, socklen_t length, ssize_t *ret_result)
+{
+	struct pf_segment *segment = pf_fence_attached();
+	struct pf_endpoint destination;
+	uint64_t ticket;
+	uint16_t port;
+	struct pf_fd state = pf_fdmap_get(fd, &ticket);
+	if (pf_rarely(!segment || state.kind != PF_FD_TCP ||
+		    (state.flags & (PF_FD_FLAGS & ~PF_FD_IPV6)) || family_of(address, length) < 0 ||
+		    pf_endpoint_read(address, length, &destination) < 0))
+		return false;
+	struct pf_pool *pool = pf_fence_pool(segment, PF_FD_TCP, &destination);
+	if (pf_rarely(!pool || pool->quota || pf_pool_claim(pool) != PF_CLAIM_LATE))
+		return false;
+
+	uint64_t now = pf_now_ms();
+	uint32_t stripe = pf_pool_stripe(pool, pf_endpoint_hash(&destination));
+	uint32_t start = random_below(pool->ranges.ports);
+	if (pf_rarely(pf_pool_take_at_once(pool, stripe, destination.port, now, start, &port) < 0))
+		return false;
+	if (pf_rarely(range_set(fd, port, port) < 0)) {
+		pf_pool_give(pool, stripe, port);
+		return false;
+	}
+	ssize_t result = *ret_result = pf_real_connect(fd, address, length);
+	if (pf_rarely(result == -EADDRNOTAVAIL)) {
+		pf_pool_refuse(pool, stripe, port);
+		return false;
+	}
+	if (pf_rarely(!is_under_way(result) || pf_word_get(&port_looked) != now)) {
+		struct operation operation = {run_connect, fd, 0, address, length, NULL, 0};
+		*ret_result = connect_plainly_settle(
+			state, ticket, &destination, &operation, port, result);
+		return true;
+	}
+	struct pf_fd lease = {.port = port,
+		.stripe = (uint16_t)stripe,
+		.epoch = state.epoch,
+		.flags = state.flags | PF_FD_BOUND | PF_FD_LEASE | PF_FD_LATE,
+		.pool = (unsigned)(pool - segment->pool) & (PF_POOLS_MAX - 1u),
+		.kind = PF_FD_TCP};
+	pf_fdmap_replace(fd, ticket, lease);
+	pf_history_add(segment, lease, PF_HOW_LATE, &destination, pf_time_ns(now));
+	return true;
+}
+
+int pf_assign_connect(int fd, const struct sockaddr *address, socklen_t length)
+{
+	ssize_t result;
+	if (pf_rarely(!connect_plainly(fd, address, length, &result)))
+		result = connect_wholly(fd, address, length);
+	return (int)result;
 }
 
 // ---- Send ------------------------------------------------------------------------------------
@@ -919,7 +1011,8 @@ static int bind_to_any(int fd, struct pf_fd state, uint64_t ticket, const struct
 			state_record(fd, ticket, state, PF_FD_ADDRESS);
 		return result;
 	}
-	struct seeker seeker = seeker_for(fd, state, ticket, stripe_of_own(state), NULL);
+	struct seeker seeker;
+	seeker_start(&seeker, fd, state, ticket, stripe_of_own(state), NULL);
 	uint64_t began = seeker.now;
 	seeker.how = PF_HOW_ANY;
 	memcpy(&local, address, length);
@@ -946,7 +1039,7 @@ static int bind_to_port(int fd, struct pf_fd state, uint64_t ticket, const struc
 {
 	struct seeker seeker = {.pool = NULL};
 	if (pf_fence() == PF_FENCE_ON)
-		seeker = seeker_for(fd, state, ticket, stripe_of_own(state), NULL);
+		seeker_start(&seeker, fd, state, ticket, stripe_of_own(state), NULL);
 	if (seeker.pool && (seeker.pool->flags & PF_POLICY_DENY) &&
 		!pf_ranges_span(&seeker.pool->ranges, port))
 		return -EACCES;
@@ -1009,7 +1102,8 @@ int pf_assign_listen(int fd, int backlog)
 	if (fence == PF_FENCE_CLOSED)
 		return pf_fence_refuse();
 
-	struct seeker seeker = seeker_for(fd, state, ticket, PF_STRIPE_WHOLE, NULL);
+	struct seeker seeker;
+	seeker_start(&seeker, fd, state, ticket, PF_STRIPE_WHOLE, NULL);
 	seeker.how = PF_HOW_LISTEN;
 	int result = claim_or_leave(&seeker, EADDRINUSE);
 	return result < 0 ? result : pf_real_listen(fd, backlog);
@@ -1020,22 +1114,25 @@ int pf_assign_listen(int fd, int backlog)
 int pf_assign_socket(int domain, int type, int protocol)
 {
 	enum pf_fence fence = pf_fence();
-	struct pf_fd state = pf_classify_new(domain, type, protocol);
 	// Before the call: a fork may come after it.
-	if (fence == PF_FENCE_ON && state.kind != PF_FD_OTHER)
-		state.epoch = pf_fdmap_epoch();
+	uint16_t epoch = fence == PF_FENCE_ON ? pf_fdmap_epoch() : 0;
 	int fd = pf_real_socket(domain, type, protocol);
-	if (fence == PF_FENCE_OFF || fd < 0)
+	if (pf_rarely(fence == PF_FENCE_OFF || fd < 0))
 		return fd;
+	struct pf_fd state = pf_classify_new(domain, type, protocol);
 	if (fence == PF_FENCE_ON && state.kind != PF_FD_OTHER) {
 		struct pf_pool *pool = pf_fence_pool(pf_fence_segment(fd), state.kind, NULL);
+		state.epoch = epoch;
 		if (pool && pf_pool_claim(pool) == PF_CLAIM_LATE)
 			range_set_pool(fd, pool);
 	}
 	// A lease that is still there was the fd's before: closed past our hooks, unless this is a
 	// vfork child, with its parent's map.
-	uint64_t ticket;
-	if (!(pf_fdmap_get(fd, &ticket).flags & PF_FD_LEASE) || !pf_fdmap_is_borrowed())
-		pf_lifetime_give(pf_fdmap_start(fd, state));
+	if (pf_rarely(pf_fdmap_has_lease(fd))) {
+		if (!pf_fdmap_is_borrowed())
+			pf_lifetime_give(pf_fdmap_start(fd, state));
+		return fd;
+	}
+	pf_fdmap_start(fd, state);
 	return fd;
 }

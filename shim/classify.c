@@ -97,13 +97,8 @@ static struct pf_fd look(int fd)
 	return seen;
 }
 
-struct pf_fd pf_classify(int fd, bool doubt, uint64_t *ret_ticket)
+struct pf_fd pf_classify_look(int fd, uint64_t *ret_ticket)
 {
-	struct pf_fd known = pf_fdmap_get(fd, ret_ticket);
-	if (known.kind == PF_FD_TCP || known.kind == PF_FD_UDP)
-		return known;
-	if (known.kind == PF_FD_OTHER && !doubt)
-		return known;
 	struct pf_fd seen = look(fd);
 	if (seen.kind != PF_FD_UNKNOWN && pf_fdmap_replace(fd, *ret_ticket, seen))
 		pf_fdmap_get(fd, ret_ticket);
@@ -119,20 +114,12 @@ static bool probe(const void *address)
 	return pf_sys(SYS_rt_sigprocmask, no_such_how, address, NULL, kernel_sigset) != -EFAULT;
 }
 
-bool pf_classify_is_near(const void *address, size_t size)
-{
-	uintptr_t frame = (uintptr_t)__builtin_frame_address(0), first = (uintptr_t)address;
-	return first > frame && first + size >= first && first + size <= (frame | 4095);
-}
-
-bool pf_classify_readable(const void *address, size_t size)
+bool pf_classify_probe(const void *address, size_t size)
 {
 	const size_t probed = 8, page = 4096;
 	uintptr_t first = (uintptr_t)address, last = first + size;
 	if (last < first || first < page)
 		return false;
-	if (pf_classify_is_near(address, size))
-		return true;
 	if (!probe(address))
 		return false;
 	return size <= probed || first / page == (last - 1) / page ||

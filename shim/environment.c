@@ -27,8 +27,6 @@
 // behind in its parent: that takes some 500 variables and a fence that is missing among them.
 #define STACK_BYTES 4096
 
-extern char **environ;
-
 static char *const nothing[] = {NULL};
 
 static const char names[PF_SETTINGS][12] = {

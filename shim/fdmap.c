@@ -17,10 +17,9 @@
 
 #include <string.h>
 
-#define CHUNK_FDS 4096
 #define CHUNKS 256 // for 1,048,576 fds: fs.nr_open's default
 
-static pf_word first_chunk[CHUNK_FDS];
+pf_word pf_fdmap_first[PF_FDMAP_CHUNK];
 static _Atomic(void *) chunks[CHUNKS]; // but the first
 
 // In a page that a fork empties.
@@ -29,9 +28,7 @@ struct process {
 };
 
 static struct process unwiped;
-static _Atomic(void *) wiped;
-static pf_word epoch;
-static pf_word vforked; // this process has called vfork: only then is a pid worth a system call
+struct pf_fdmap_self pf_fdmap_self PF_TOGETHER;
 
 _Static_assert(sizeof(struct process) <= PF_FDMAP_PAGE_BYTES, "it fits its page");
 
@@ -40,64 +37,42 @@ void pf_fdmap_use(void *page)
 	struct process *process = page;
 	if (process && pf_word_get(&unwiped.pid) == (uint64_t)getpid())
 		pf_word_put(&process->pid, (uint64_t)getpid());
-	pf_publish(&wiped, page);
+	pf_publish(&pf_fdmap_self.wiped, page);
 }
 
 static struct process *process_self(void)
 {
-	struct process *process = pf_subscribe(&wiped);
+	struct process *process = pf_subscribe(&pf_fdmap_self.wiped);
 	if (!process)
 		process = &unwiped;
 	if (!pf_word_get(&process->pid)) {
 		// The first time, or in a child: what was inherited is shared.
 		pf_word_put(&process->pid, (uint64_t)getpid());
-		pf_word_add(&epoch, 1);
+		pf_word_add(&pf_fdmap_self.epoch, 1);
 	}
 	return process;
 }
 
 void pf_fdmap_age(void)
 {
-	pf_word_add(&epoch, 1);
+	pf_word_add(&pf_fdmap_self.epoch, 1);
 }
 
 void pf_fdmap_vfork(void)
 {
 	process_self();
-	pf_word_put(&vforked, 1);
+	pf_word_put(&pf_fdmap_self.vforked, 1);
 }
 
-bool pf_fdmap_is_borrowed(void)
+bool pf_fdmap_is_child(void)
 {
-	return pf_word_get(&vforked) && pf_word_get(&process_self()->pid) != (uint64_t)getpid();
+	return pf_word_get(&process_self()->pid) != (uint64_t)getpid();
 }
 
-uint16_t pf_fdmap_epoch(void)
+uint16_t pf_fdmap_epoch_begin(void)
 {
 	process_self();
-	return (uint16_t)pf_word_get(&epoch);
-}
-
-bool pf_fdmap_is_own(struct pf_fd lease)
-{
-	return lease.epoch == pf_fdmap_epoch();
-}
-
-// port 16, stripe 16, epoch 16, pool 4, flags 10, kind 2 bits.
-static uint64_t encode(struct pf_fd fd)
-{
-	return (uint64_t)fd.port | (uint64_t)fd.stripe << 16 | (uint64_t)fd.epoch << 32 |
-		(uint64_t)fd.pool << 48 | (uint64_t)fd.flags << 52 | (uint64_t)fd.kind << 62;
-}
-
-static struct pf_fd decode(uint64_t word)
-{
-	return (struct pf_fd){.kind = (uint8_t)(word >> 62),
-		.flags = (uint16_t)(word >> 52 & 1023),
-		.pool = word >> 48 & 15,
-		.epoch = (uint16_t)(word >> 32),
-		.stripe = (uint16_t)(word >> 16),
-		.port = (uint16_t)word};
+	return (uint16_t)pf_word_get(&pf_fdmap_self.epoch);
 }
 
 _Static_assert(PF_POOLS_MAX <= 16, "the number of a pool has 4 bits");
@@ -105,60 +80,27 @@ _Static_assert(PF_POOLS_MAX <= 16, "the number of a pool has 4 bits");
 // Returns a chunk, or NULL if it is not mapped yet.
 static pf_word *chunk_find(int number)
 {
-	return number ? pf_subscribe(&chunks[number]) : first_chunk;
+	return number ? pf_subscribe(&chunks[number]) : pf_fdmap_first;
 }
 
-// Returns the entry of `fd`, or NULL: not mapped yet, or past the end.
-static pf_word *entry_find(int fd)
+pf_word *pf_fdmap_find_beyond(int fd)
 {
-	if (fd < 0 || fd >= CHUNKS * CHUNK_FDS)
+	if (fd < 0 || fd >= CHUNKS * PF_FDMAP_CHUNK)
 		return NULL;
-	pf_word *chunk = chunk_find(fd / CHUNK_FDS);
-	return chunk ? &chunk[fd % CHUNK_FDS] : NULL;
+	pf_word *chunk = chunk_find(fd / PF_FDMAP_CHUNK);
+	return chunk ? &chunk[fd % PF_FDMAP_CHUNK] : NULL;
 }
 
-// The same, and maps the chunk if need be.
-static pf_word *entry_make(int fd)
+pf_word *pf_fdmap_make_beyond(int fd)
 {
-	pf_word *entry = entry_find(fd);
-	if (entry || fd < 0 || fd >= CHUNKS * CHUNK_FDS)
+	pf_word *entry = pf_fdmap_find_beyond(fd);
+	if (entry || fd < 0 || fd >= CHUNKS * PF_FDMAP_CHUNK)
 		return entry;
-	size_t size = CHUNK_FDS * sizeof *entry;
+	size_t size = PF_FDMAP_CHUNK * sizeof *entry;
 	void *chunk = pf_segment_scratch(size);
-	if (chunk && !pf_publish(&chunks[fd / CHUNK_FDS], chunk))
+	if (chunk && !pf_publish(&chunks[fd / PF_FDMAP_CHUNK], chunk))
 		pf_segment_scratch_free(chunk, size);
-	return entry_find(fd);
-}
-
-struct pf_fd pf_fdmap_get(int fd, uint64_t *ret_ticket)
-{
-	pf_word *entry = entry_find(fd);
-	*ret_ticket = entry ? pf_word_get(entry) : 0;
-	return decode(*ret_ticket);
-}
-
-bool pf_fdmap_knows(int fd)
-{
-	const pf_word *entry = entry_find(fd);
-	return entry && pf_word_get(entry);
-}
-
-bool pf_fdmap_replace(int fd, uint64_t ticket, struct pf_fd next)
-{
-	pf_word *entry = entry_make(fd);
-	return entry && pf_word_replace(entry, ticket, encode(next));
-}
-
-struct pf_fd pf_fdmap_forget(int fd)
-{
-	pf_word *entry = entry_find(fd);
-	return decode(entry ? pf_word_exchange(entry, 0) : 0);
-}
-
-struct pf_fd pf_fdmap_start(int fd, struct pf_fd next)
-{
-	pf_word *entry = entry_make(fd);
-	return decode(entry ? pf_word_exchange(entry, encode(next)) : 0);
+	return pf_fdmap_find_beyond(fd);
 }
 
 // Returns true if both are the same lease.
@@ -172,8 +114,8 @@ bool pf_fdmap_is_held(struct pf_fd lease)
 {
 	for (int at = 0; at < CHUNKS; at++) {
 		pf_word *chunk = chunk_find(at);
-		for (int i = 0; chunk && i < CHUNK_FDS; i++)
-			if (is_same_lease(decode(pf_word_get(&chunk[i])), lease))
+		for (int i = 0; chunk && i < PF_FDMAP_CHUNK; i++)
+			if (is_same_lease(pf_fdmap_entry(pf_word_get(&chunk[i])), lease))
 				return true;
 	}
 	return false;
@@ -183,8 +125,8 @@ bool pf_fdmap_is_held(struct pf_fd lease)
 static bool is_counted(struct pf_fd lease, int end)
 {
 	for (int fd = 0; fd < end; fd++) {
-		const pf_word *entry = entry_find(fd);
-		if (entry && is_same_lease(decode(pf_word_get(entry)), lease))
+		const pf_word *entry = pf_fdmap_find(fd);
+		if (entry && is_same_lease(pf_fdmap_entry(pf_word_get(entry)), lease))
 			return true;
 	}
 	return false;
@@ -195,11 +137,11 @@ uint32_t pf_fdmap_leases(uint8_t pool, uint32_t limit)
 	uint32_t leases = 0;
 	for (int at = 0; at < CHUNKS; at++) {
 		pf_word *chunk = chunk_find(at);
-		for (int i = 0; chunk && i < CHUNK_FDS && leases < limit; i++) {
-			struct pf_fd known = decode(pf_word_get(&chunk[i]));
+		for (int i = 0; chunk && i < PF_FDMAP_CHUNK && leases < limit; i++) {
+			struct pf_fd known = pf_fdmap_entry(pf_word_get(&chunk[i]));
 			leases += (known.flags & PF_FD_LEASE) && known.pool == pool &&
 				!((known.flags & PF_FD_COPIED) &&
-					is_counted(known, at * CHUNK_FDS + i));
+					is_counted(known, at * PF_FDMAP_CHUNK + i));
 		}
 	}
 	return leases;
@@ -209,8 +151,9 @@ uint32_t pf_fdmap_leases(uint8_t pool, uint32_t limit)
 // ret_entry: NULL if there is none.
 static uint64_t entry_next(uint64_t fd, unsigned last, pf_word **ret_entry)
 {
-	for (; fd <= last && fd < CHUNKS * CHUNK_FDS; fd = (fd / CHUNK_FDS + 1) * CHUNK_FDS) {
-		*ret_entry = entry_find((int)fd);
+	for (; fd <= last && fd < CHUNKS * PF_FDMAP_CHUNK;
+		fd = (fd / PF_FDMAP_CHUNK + 1) * PF_FDMAP_CHUNK) {
+		*ret_entry = pf_fdmap_find((int)fd);
 		if (*ret_entry)
 			return fd;
 	}
@@ -233,11 +176,12 @@ void pf_fdmap_mark_closing(unsigned first, unsigned last, bool closing)
 	for (uint64_t fd = entry_next(first, last, &entry); entry;
 		fd = entry_next(fd + 1, last, &entry)) {
 		uint64_t seen = pf_word_get(entry);
-		struct pf_fd known = decode(seen);
-		uint16_t flags = (uint16_t)(known.flags & ~PF_FD_CLOSING);
-		known.flags = closing ? flags | PF_FD_CLOSING : flags;
+		struct pf_fd known = pf_fdmap_entry(seen);
+		known.flags = known.flags & (PF_FD_FLAGS & ~(unsigned)PF_FD_CLOSING);
+		if (closing)
+			known.flags |= PF_FD_CLOSING;
 		if (seen)
-			pf_word_replace(entry, seen, encode(known));
+			pf_word_replace(entry, seen, pf_fdmap_word(known));
 	}
 }
 
@@ -247,7 +191,7 @@ void pf_fdmap_forget_closing(unsigned first, unsigned last, void (*each)(struct 
 	for (uint64_t fd = entry_next(first, last, &entry); entry;
 		fd = entry_next(fd + 1, last, &entry)) {
 		uint64_t seen = pf_word_get(entry);
-		if ((decode(seen).flags & PF_FD_CLOSING) && pf_word_replace(entry, seen, 0))
-			each(decode(seen));
+		if ((pf_fdmap_entry(seen).flags & PF_FD_CLOSING) && pf_word_replace(entry, seen, 0))
+			each(pf_fdmap_entry(seen));
 	}
 }

@@ -24,17 +24,14 @@
 #include <string.h>
 #include <sys/socket.h>
 
-// All that a process knows of its fence. What every start writes is in front, in one page.
+struct pf_fence_self pf_fence_self PF_TOGETHER;
+
+// What a process knows besides. What every start writes is in front, in one page.
 static struct {
-	_Alignas(4096) _Atomic(enum pf_fence)
-		fence;     // PF_FENCE_UNREAD until the environment was read
-	atomic_flag begun; // to read it
+	_Alignas(4096) atomic_flag begun; // to read the environment
 	bool quiet;
-	bool asks_who; // a rule is about users or groups
-	_Atomic(void *) segment;
-	const struct pf_rules *rules; // NULL: every call's pool is `pool`
-	uint64_t candidates;          // of the rules, those that may be about this program
-	uint32_t pool;
+	bool asks_who;       // a rule is about users or groups
+	uint64_t candidates; // of the rules, those that may be about this program
 	struct pf_policy policy;
 	char error[PF_SEGMENT_TEXT];
 } self;
@@ -57,9 +54,9 @@ static void rules_choose(const struct pf_rules *rules)
 	path[length > 0 ? length : 0] = 0;
 	self.candidates = pf_rules_candidates(rules, path);
 	self.asks_who = pf_rules_ask_who(rules, self.candidates);
-	self.pool = rules->fallback;
+	pf_fence_self.pool = rules->fallback;
 	if (self.candidates)
-		self.rules = rules;
+		pf_fence_self.rules = rules;
 }
 
 // Chooses the pool of this name for every call. Returns what that makes of the fence.
@@ -68,7 +65,7 @@ static enum pf_fence pool_choose(const char *name)
 	int pool = pf_policy_find(&self.policy, name);
 	if (pool < 0)
 		return close_for("PORTFENCE_POOL", "the policy has no pool of that name");
-	self.pool = (uint32_t)pool;
+	pf_fence_self.pool = (uint32_t)pool;
 	return PF_FENCE_ON;
 }
 
@@ -102,7 +99,7 @@ static enum pf_fence file_read(const char *path)
 		fence = pool_choose(name);
 	else if (fence == PF_FENCE_ON)
 		rules_choose(rules);
-	if (!self.rules)
+	if (!pf_fence_self.rules)
 		pf_segment_scratch_free(rules, sizeof *rules);
 	return fence;
 }
@@ -134,37 +131,30 @@ static enum pf_fence policy_read(void)
 __attribute__((constructor)) static void start(void)
 {
 	if (!atomic_flag_test_and_set(&self.begun)) {
-		atomic_store_explicit(&self.fence, policy_read(), memory_order_release);
+		atomic_store_explicit(&pf_fence_self.fence, policy_read(), memory_order_release);
 		return;
 	}
 	// Another thread is at it: some microseconds. A signal handler in the midst of it gives up.
 	for (int turns = 0; turns < 10000; turns++) {
-		if (atomic_load_explicit(&self.fence, memory_order_acquire) != PF_FENCE_UNREAD)
+		if (atomic_load_explicit(&pf_fence_self.fence, memory_order_acquire) !=
+			PF_FENCE_UNREAD)
 			return;
 		sched_yield();
 	}
 }
 
-enum pf_fence pf_fence(void)
+enum pf_fence pf_fence_read(void)
 {
-	enum pf_fence known = atomic_load_explicit(&self.fence, memory_order_acquire);
-	if (known != PF_FENCE_UNREAD)
-		return known;
 	start();
-	known = atomic_load_explicit(&self.fence, memory_order_acquire);
+	enum pf_fence known = atomic_load_explicit(&pf_fence_self.fence, memory_order_acquire);
 	return known == PF_FENCE_UNREAD ? PF_FENCE_OFF : known;
-}
-
-struct pf_segment *pf_fence_attached(void)
-{
-	return pf_subscribe(&self.segment);
 }
 
 void pf_fence_move(void)
 {
 	// The old one stays mapped: other threads may be using it.
 	pf_fdmap_age();
-	pf_retract(&self.segment);
+	pf_retract(&pf_fence_self.segment);
 }
 
 // Writes to standard error what fits there, and takes back the signal that the kernel sends where
@@ -234,7 +224,7 @@ static bool segment_attach(int fd, struct pf_segment *fresh)
 	struct pf_segment_place place = {
 		.dir = dir && *dir ? dir : NULL, .netns = pf_segment_netns(fd), .uid = geteuid()};
 	int result = pf_segment_attach(&self.policy, &place, segment_prepare, &fd, fresh, reason);
-	if (!pf_publish(&self.segment, fresh))
+	if (!pf_publish(&pf_fence_self.segment, fresh))
 		return false;
 	if (result < 0) {
 		struct pf_text text = {reason, sizeof reason, strlen(reason)};
@@ -244,17 +234,13 @@ static bool segment_attach(int fd, struct pf_segment *fresh)
 	return true;
 }
 
-struct pf_segment *pf_fence_segment(int fd)
+struct pf_segment *pf_fence_attach(int fd)
 {
 	static struct pf_segment spare; // where even a page cannot be had
-	struct pf_segment *attached = pf_subscribe(&self.segment);
-	if (attached)
-		return attached;
-
 	unsigned char *page = pf_segment_wiped_page();
-	pf_random_use(page);
-	pf_fdmap_use(page ? page + PF_RANDOM_BYTES : NULL);
-	pf_history_use(page ? page + PF_RANDOM_BYTES + PF_FDMAP_PAGE_BYTES : NULL);
+	pf_fdmap_use(page);
+	pf_history_use(page ? page + PF_FDMAP_PAGE_BYTES : NULL);
+	pf_random_use(page ? page + PF_FDMAP_PAGE_BYTES + PF_HISTORY_PAGE_BYTES : NULL);
 	pf_history_start();
 
 	struct pf_segment *fresh = pf_segment_scratch(sizeof *fresh);
@@ -262,11 +248,10 @@ struct pf_segment *pf_fence_segment(int fd)
 		pf_segment_close(fresh);
 		pf_segment_scratch_free(fresh, sizeof *fresh);
 	}
-	return pf_subscribe(&self.segment);
+	return pf_subscribe(&pf_fence_self.segment);
 }
 
-// Returns the place of the pool that the rules choose for a call, or PF_RULE_UNFENCED.
-static uint32_t pool_by_rules(uint32_t protocol, const struct pf_endpoint *destination)
+uint32_t pf_fence_pool_by_rules(uint32_t protocol, const struct pf_endpoint *destination)
 {
 	struct pf_rule_call call = {
 		.candidates = self.candidates, .protocol = protocol, .destination = destination};
@@ -274,17 +259,7 @@ static uint32_t pool_by_rules(uint32_t protocol, const struct pf_endpoint *desti
 		call.user = geteuid();
 		call.group = getegid();
 	}
-	return pf_rules_pool(self.rules, &self.policy, &call);
-}
-
-struct pf_pool *pf_fence_pool(
-	struct pf_segment *segment, enum pf_fd_kind kind, const struct pf_endpoint *destination)
-{
-	uint32_t protocol = kind == PF_FD_UDP ? PF_POLICY_UDP : PF_POLICY_TCP;
-	uint32_t pool = self.rules ? pool_by_rules(protocol, destination) : self.pool;
-	if (pool >= segment->pools || !(segment->pool[pool].flags & protocol))
-		return NULL;
-	return &segment->pool[pool];
+	return pf_rules_pool(pf_fence_self.rules, &self.policy, &call);
 }
 
 // Asks the kernel now what a lease would ask in a new process.

@@ -16,8 +16,8 @@ struct writer {
 	pf_word who; // pid | uid << 32; 0: not known yet
 };
 
-static _Atomic(void *) wiped;
-static char command[PF_COMMAND];
+static _Atomic(void *) wiped PF_TOGETHER;
+static char command[PF_COMMAND] PF_TOGETHER;
 
 _Static_assert(sizeof(struct writer) <= PF_HISTORY_PAGE_BYTES, "it fits its page");
 
@@ -35,7 +35,7 @@ static int command_line(char *line, size_t length, void *arg)
 }
 
 // Returns pid | uid << 32 of this process.
-static uint64_t who(void)
+static inline uint64_t who(void)
 {
 	struct writer *writer = pf_subscribe(&wiped);
 	uint64_t known = writer ? pf_word_get(&writer->who) : 0;
@@ -61,15 +61,12 @@ void pf_history_prepare(void)
 void pf_history_add(struct pf_segment *segment, struct pf_fd lease, enum pf_how how,
 	const struct pf_endpoint *peer, uint64_t time_ns)
 {
-	uint64_t self = who();
-	struct pf_lease entry = {.time_ns = time_ns,
-		.pid = (uint32_t)self,
-		.uid = (uint32_t)(self >> 32),
-		.port = lease.port,
-		.protocol = lease.kind == PF_FD_UDP ? IPPROTO_UDP : IPPROTO_TCP,
-		.how = (uint8_t)how,
-		.pool = lease.pool,
-		.peer = *peer};
-	memcpy(entry.command, command, sizeof entry.command);
-	pf_ring_add(&segment->ring, &entry);
+	uint8_t protocol = lease.kind == PF_FD_UDP ? IPPROTO_UDP : IPPROTO_TCP;
+	struct pf_ring_words words;
+	words.time_ns = time_ns;
+	words.who = who();
+	words.what = pf_ring_what(lease.port, peer->port, protocol, how, lease.pool);
+	memcpy(words.peer, peer->address, sizeof words.peer);
+	memcpy(words.command, command, sizeof words.command);
+	pf_ring_write(&segment->ring, &words);
 }

@@ -16,7 +16,7 @@ void pf_history_prepare(void);
 
 // Uses `page` (see pf_segment_wiped_page; NULL: none) to notice that this is a new process.
 void pf_history_use(void *page);
-#define PF_HISTORY_PAGE_BYTES 64
+#define PF_HISTORY_PAGE_BYTES 8
 
 // Writes that this process took `lease`, for `peer` (port 0: for none), by a call that began at
 // `time_ns` (see pf_time_ns). Makes no system call but in a process's first.

@@ -31,9 +31,9 @@
 
 void pf_lifetime_give(struct pf_fd lease)
 {
-	if (!(lease.flags & PF_FD_LEASE) || !pf_fdmap_is_own(lease))
+	if (pf_rarely(!(lease.flags & PF_FD_LEASE) || !pf_fdmap_is_own(lease)))
 		return;
-	if ((lease.flags & PF_FD_COPIED) && pf_fdmap_is_held(lease))
+	if (pf_rarely(lease.flags & PF_FD_COPIED) && pf_fdmap_is_held(lease))
 		return;
 	struct pf_segment *segment = pf_fence_attached();
 	if (segment && lease.pool < segment->pools)
@@ -48,9 +48,7 @@ static bool is_ours(int fd)
 
 int pf_lifetime_close(int fd)
 {
-	uint64_t ticket;
-	if (!pf_fdmap_knows(fd) ||
-		((pf_fdmap_get(fd, &ticket).flags & PF_FD_LEASE) && pf_fdmap_is_borrowed()))
+	if (!pf_fdmap_knows(fd) || (pf_fdmap_is_borrowed() && pf_fdmap_has_lease(fd)))
 		return pf_real_close(fd);
 	// Out of the map before the close: the number may have a new owner right after it.
 	struct pf_fd known = pf_fdmap_forget(fd);

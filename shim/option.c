@@ -55,7 +55,7 @@ int pf_option_set(int fd, int level, int name, const void *value, socklen_t leng
 {
 	const int on = 1;
 	uint64_t ticket;
-	uint16_t flag = flag_of(level, name);
+	unsigned flag = flag_of(level, name);
 	int result = pf_real_setsockopt(fd, level, name, value, length);
 	if (!flag || result < 0)
 		return result;
@@ -63,7 +63,7 @@ int pf_option_set(int fd, int level, int name, const void *value, socklen_t leng
 	if (state.kind != PF_FD_TCP && state.kind != PF_FD_UDP)
 		return result;
 	bool set = is_set(value, length);
-	state.flags = (uint16_t)((state.flags & ~flag) | (set ? flag : 0));
+	state.flags = ((state.flags & ~flag) | (set ? flag : 0u)) & PF_FD_FLAGS;
 	pf_fdmap_replace(fd, ticket, state);
 	if (flag == PF_FD_REUSE && !set && is_shared(state))
 		pf_sys(SYS_setsockopt, fd, level, name, &on, sizeof on);

@@ -8,6 +8,7 @@
 // whatever goes on.
 #include "real.h"
 
+#include "atomics.h"
 #include "util.h"
 
 #include <dlfcn.h>
@@ -125,7 +126,7 @@ static void *find_always(_Atomic(void *) *known, const char *name)
 // Defines a variable `next`, a pointer to the next definition of the function, or NULL. What is
 // kept is zero at first, and the name no pointer in it: neither costs a start anything.
 #define NEXT(function, result, ...)                                                                \
-	static _Atomic(void *) known;                                                              \
+	static _Atomic(void *) known PF_TOGETHER;                                                  \
 	result (*next)(__VA_ARGS__) =                                                              \
 		(__extension__(result(*)(__VA_ARGS__)) find(&known, #function))
 

@@ -158,7 +158,7 @@ call_numbers()
 	wait_for_line '^5 held$'
 	assert_finds 0 'warn sockets' '2 of the ports have other owners: 20005 (tcp, sink), 20007 (udp, socat)' --ports "$BIND_POOL"
 	[[ $output != *'connections of other'* ]]
-	assert_finds 0 'ok segment' 'version 3' --ports "$BIND_POOL"
+	assert_finds 0 'ok segment' 'version 4' --ports "$BIND_POOL"
 	[ "$(mend_of sockets)" = 'portfence run --ports 20000-20004,20006,20008-20999 -- PROGRAM' ]
 	assert_finds 0 'ok sockets' 'nobody' --ports 20000-20004,20006,20008-20999
 	assert_finds 1 'fail sockets' 'all of the ports have other owners' --ports 20005
@@ -238,7 +238,7 @@ call_numbers()
 @test "a segment that cannot be used is a warning, and the command removes it" {
 	sink_start
 	fence "$BIND_POOL" "$PROBE/dial" tcp 127.0.0.1 8080
-	assert_finds 0 'ok segment' 'version 3' --ports "$BIND_POOL"
+	assert_finds 0 'ok segment' 'version 4' --ports "$BIND_POOL"
 	path=$(echo "$PORTFENCE_DIR"/*)
 	grep -F "$path: " <<<"$output"
 	for spoil in 'chmod 666' 'truncate -s 1000' 'chown 12345' 'cp /dev/null'; do

@@ -18,7 +18,7 @@
 #include <portfence/policy.h>
 
 #define PF_SEGMENT_MAGIC 0x65636e6566747270u // "prtfence", read as little-endian
-#define PF_SEGMENT_VERSION 3u // of this page; a change of any byte's meaning raises it
+#define PF_SEGMENT_VERSION 4u // of this page; a change of any byte's meaning raises it
 
 struct pf_layout_header {
 	uint64_t magic;

@@ -60,8 +60,9 @@ struct pf_policy_pool pf_policy_pool_new(const char *name);
 // pf_ranges_parse). Returns 0, or -EINVAL with one line in error[PF_ERROR_TEXT].
 int pf_policy_from_ports(const char *text, struct pf_policy *ret_policy, char *error);
 
-// Works out policy->digest from names, ranges, hold and sharing: policies that agree in these share
-// a segment, whatever else they say.
+// Works out policy->digest from names, ranges, hold and sharing, and the segment's version:
+// policies that agree in these share a segment, whatever else they say; another version has its
+// own.
 void pf_policy_digest(struct pf_policy *policy);
 
 // Returns the place of the pool with this name, or -ENOENT.

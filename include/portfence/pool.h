@@ -28,7 +28,14 @@ struct pf_pool {
 };
 
 // Returns the stripe of the TCP destination with this hash; in an exclusive pool PF_STRIPE_WHOLE.
-uint32_t pf_pool_stripe(const struct pf_pool *pool, uint64_t destination);
+static inline uint32_t pf_pool_stripe(const struct pf_pool *pool, uint64_t destination)
+{
+	if (pool->flags & PF_POLICY_EXCLUSIVE)
+		return PF_STRIPE_WHOLE;
+	// The upper half times the count, over 2^32: a division takes longer than all the rest.
+	return PF_STRIPE_TCP +
+		(uint32_t)((destination >> 32) * (pool->stripes - PF_STRIPE_TCP) >> 32);
+}
 
 // Takes a port in `stripe`: the first at or after index `*start` (circular) that is free, else one
 // that holds, the longest released first. A PF_STRIPE_WHOLE port is free in every TCP stripe. The
@@ -36,6 +43,12 @@ uint32_t pf_pool_stripe(const struct pf_pool *pool, uint64_t destination);
 // and the index after it in *start, or -EAGAIN when the stripe has none.
 int pf_pool_take(struct pf_pool *pool, uint32_t stripe, uint16_t avoid, uint64_t now,
 	uint32_t *start, uint16_t *ret_port);
+
+// Takes a free port at index `start` < pool->ranges.ports or just behind it, if one is to be seen
+// at once, as it is while a stripe has room. Returns 0 with the port in ret_port, or -EAGAIN:
+// nothing is said by that.
+int pf_pool_take_at_once(struct pf_pool *pool, uint32_t stripe, uint16_t avoid, uint64_t now,
+	uint32_t start, uint16_t *ret_port);
 
 // Marks `port` as used in `stripe`. Returns true if it was not, false if it was or is not ours.
 bool pf_pool_mark(struct pf_pool *pool, uint32_t stripe, uint16_t port);
@@ -56,7 +69,11 @@ bool pf_pool_exhausted(struct pf_pool *pool, uint32_t stripe, uint64_t now);
 #define PF_EXHAUSTED_MS 10
 
 // Returns the claim that the pool uses now.
-enum pf_claim pf_pool_claim(const struct pf_pool *pool);
+static inline enum pf_claim pf_pool_claim(const struct pf_pool *pool)
+{
+	uint64_t claim = atomic_load_explicit(&pool->shared->claim, memory_order_relaxed);
+	return claim == PF_CLAIM_LATE ? PF_CLAIM_LATE : PF_CLAIM_BIND;
+}
 
 // Turns a late pool into a bind pool, for every process: the late claim proved not to hold.
 void pf_pool_distrust(struct pf_pool *pool);

@@ -41,11 +41,27 @@ int pf_ranges_normalise(struct pf_ranges *ranges, uint32_t *ret_at);
 // Writes the text of the ranges into text[PF_RANGES_TEXT].
 void pf_ranges_format(const struct pf_ranges *ranges, char *text);
 
+// These two do the same as the next two, for any ranges.
+int32_t pf_ranges_find_index(const struct pf_ranges *ranges, uint16_t port);
+uint16_t pf_ranges_find_port(const struct pf_ranges *ranges, uint32_t index);
+
 // Returns the index of `port` (host byte order), or -1 if it is in none of the ranges.
-int32_t pf_ranges_index(const struct pf_ranges *ranges, uint16_t port);
+static inline int32_t pf_ranges_index(const struct pf_ranges *ranges, uint16_t port)
+{
+	const struct pf_range *first = ranges->range;
+	return ranges->step == 1 && port >= first->first && port <= first->last
+		? port - first->first
+		: pf_ranges_find_index(ranges, port);
+}
 
 // Returns the port (host byte order) with this index, which must be less than ranges->ports.
-uint16_t pf_ranges_port(const struct pf_ranges *ranges, uint32_t index);
+static inline uint16_t pf_ranges_port(const struct pf_ranges *ranges, uint32_t index)
+{
+	const struct pf_range *first = ranges->range;
+	return ranges->step == 1 && index <= (uint32_t)(first->last - first->first)
+		? (uint16_t)(first->first + index)
+		: pf_ranges_find_port(ranges, index);
+}
 
 // Leaves only the even ports (parity 0), or the odd ones (1). Returns 0, or -EINVAL if there is
 // none.

@@ -44,8 +44,26 @@ struct pf_ring {
 	uint32_t entries; // a power of two; 0: there is no ring
 };
 
-// Adds a lease, whose number does not matter, in place of the oldest. Takes no lock and makes no
-// system call.
+// The same as an entry has it: all but its seal.
+struct pf_ring_words {
+	uint64_t time_ns;
+	uint64_t who;  // pid | uid << 32
+	uint64_t what; // see pf_ring_what
+	uint64_t peer[2];
+	uint64_t command[2];
+};
+
+static inline uint64_t pf_ring_what(
+	uint16_t port, uint16_t peer_port, uint8_t protocol, enum pf_how how, uint8_t pool)
+{
+	return port | (uint64_t)peer_port << 16 | (uint64_t)protocol << 32 | (uint64_t)how << 40 |
+		(uint64_t)pool << 48;
+}
+
+// Adds a lease in place of the oldest. Takes no lock and makes no system call.
+void pf_ring_write(struct pf_ring *ring, const struct pf_ring_words *words);
+
+// Adds a lease, whose number does not matter, likewise.
 void pf_ring_add(struct pf_ring *ring, const struct pf_lease *lease);
 
 // Reads the entry at `place` < ring->entries. Returns false if there is none, or no whole one.

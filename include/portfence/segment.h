@@ -24,8 +24,8 @@ struct pf_segment {
 	bool alone;                      // nobody but this process and its children sees it
 	uint64_t netns;                  // of the sockets it is about, see pf_segment_netns
 	uint32_t pools;
-	struct pf_pool pool[PF_POOLS_MAX];
 	struct pf_ring ring;
+	struct pf_pool pool[PF_POOLS_MAX];
 };
 
 // Where a segment lives: <dir>/portfence.<digest>.<netns>.<uid>, or .g<gid> if the policy has a
