@@ -9,6 +9,8 @@ load ../test_helper
 RECORDS=$B/real
 # The prefix of what is fenced; empty while a job is done bare.
 FENCE=()
+# What a job runs unfenced, a proxy's client say, and the port it asks: neither counts.
+COMPANION=wire COMPANION_ASKS=0
 
 # --- what a job is made of -------------------------------------------------------------------
 
@@ -16,6 +18,22 @@ FENCE=()
 fenced()
 {
 	net "${FENCE[@]}" "$@"
+}
+
+# Starts a DNS server for the names that end in .test, all of which are 127.0.0.1.
+names_start()
+{
+	echo 'nameserver 127.0.0.1' >"$(scratch)/resolv.conf"
+	serve_on 53 dnsmasq -k -C /dev/null --no-resolv --no-hosts --listen-address=127.0.0.1 \
+		--bind-interfaces --address=/test/127.0.0.1 --pid-file= --user=root
+}
+
+# Runs a command of the job where /etc/resolv.conf names that server.
+with_names()
+{
+	# shellcheck disable=SC2016 # the inner shell's
+	net unshare --mount sh -c 'mount --bind "$0" /etc/resolv.conf && exec "$@"' \
+		"$BATS_FILE_TMPDIR/resolv.conf" "${FENCE[@]}" "$@"
 }
 
 # Starts a server of the job and waits until it listens: serve_fenced PORT COMMAND...
@@ -33,9 +51,9 @@ packets()
 {
 	local served
 	served=$(cat "$BATS_FILE_TMPDIR/served" "$BATS_TEST_TMPDIR/served" 2>/dev/null | tr '\n' ' ')
-	awk -v served="$served" '
+	awk -v served="$served" -v asked="$COMPANION_ASKS" '
 		BEGIN { n = split(served, s); for (i = 1; i <= n; i++) is_server["udp", s[i]] = 1 }
-		($1 == "tcp" || $1 == "udp") && !(($1, $2) in is_server)' "$WIRE"
+		($1 == "tcp" || $1 == "udp") && $3 != asked && !(($1, $2) in is_server)' "$WIRE"
 }
 
 # --- how it is judged ------------------------------------------------------------------------
@@ -54,9 +72,11 @@ assert_job()
 	done
 
 	FENCE=()
+	range_set 41000 60999
 	calls_start
 	watch "$job" "$(scratch)/bare"
 	calls_end >"$(scratch)/calls"
+	range_set 32768 60999
 	run assert_ports_in "$BIND_POOL,$LATE_POOL" < <(cut -d' ' -f2 "$(scratch)/bare")
 	[[ $output == 'port '* ]] || {
 		echo "$program was not seen to leave from anywhere else when bare: $output" >&2
@@ -72,11 +92,41 @@ assert_job()
 			run assert_ports_in "$pool" < <(grep -E "^${escape%/*} [0-9]+ ${escape#*/}\$" \
 				"$(scratch)/seen" | cut -d' ' -f2)
 			echo "$escape: $output"
-			[[ $output == 'port '* ]]
+			# The kernel's own choice may be a port of the late pool.
+			[[ $output == 'port '* || (-z $output && $pool == "$LATE_POOL") ]]
 		done
 		wait_for 10 no_lease_left
 	done
 	record "$program" "$package" "$(cut -d' ' -f1 "$(scratch)/seen" | sort -u | paste -sd' ')" "$*"
+}
+
+# The range the kernel chooses from, in the namespace. While a job is done bare, no pool is in it.
+range_set()
+{
+	net sysctl -qw net.ipv4.ip_local_port_range="$1 $2"
+}
+
+# Fails unless the ports the kernel or a program names are in the pool; in a bare job any port will do.
+assert_named()
+{
+	[ ${#FENCE[@]} -eq 0 ] || printf '%s\n' "$@" | assert_ports_in "$pool"
+}
+
+# Fails unless a program does its job bare, and in the fence is refused in one line that says WHY:
+# assert_refused PROGRAM PACKAGE WHY COMMAND...
+assert_refused()
+{
+	local program=$1 package=$2 why=$3
+	shift 3
+	FENCE=()
+	calls_start
+	fenced "$@"
+	calls_end >"$(scratch)/calls"
+	FENCE=("$PORTFENCE" run --ports "$BIND_POOL" --)
+	run -126 --separate-stderr fenced "$@"
+	[ -z "$output" ]
+	assert_one_line "$why, so it cannot be fenced"
+	record "$program" "$package" refused ''
 }
 
 # Does a job and leaves its packets in a file.
@@ -106,20 +156,30 @@ calls_start()
 	echo 8192 >"$TRACE/buffer_size_kb"
 	echo 1 >"$TRACE/options/event-fork"
 	echo 1 >"$TRACE/options/record-tgid"
+	echo 1 >"$TRACE/events/sched/sched_process_fork/enable"
+	echo 1 >"$TRACE/events/sched/sched_process_exit/enable"
 	for call in enter_{socket,connect,bind,listen,sendto,sendmsg,sendmmsg,io_uring_setup} exit_socket; do
 		echo 1 >"$TRACE/events/syscalls/sys_$call/enable"
 	done
-	echo "$BASHPID" >"$TRACE/set_event_pid"
+	TRACED=$BASHPID
+	echo "$TRACED" >"$TRACE/set_event_pid"
 }
 
-# Ends that, and prints the calls that were made on internet sockets.
+# Ends that, and prints the calls that were made on internet sockets. On a busy machine the kernel
+# follows strangers, too, who were given a number that one of ours had.
 calls_end()
 {
 	: >"$TRACE/set_event_pid"
-	awk '
-		/^#/ || / (nsenter|ip|ss|wire|bash)-[0-9]+ / { next }
+	awk -v root="$TRACED" -v others=" (nsenter|ip|ss|wire|$COMPANION)-[0-9]+ " '
+		BEGIN { ours[root] }
+		/^#/ { next }
 		{ match($0, /-[0-9]+ +\([ 0-9-]+\)/); thread = substr($0, RSTART, RLENGTH)
-		  match(thread, /\([ 0-9-]+\)/); process = substr(thread, RSTART, RLENGTH) }
+		  match(thread, /\([ 0-9-]+\)/); process = substr(thread, RSTART, RLENGTH)
+		  id = substr(thread, 2) + 0 }
+		!(id in ours) { next }
+		/ sched_process_fork: / { sub(/.*child_pid=/, ""); ours[$0 + 0]; next }
+		/ sched_process_exit: / { delete ours[id]; next }
+		$0 ~ others { next }
 		match($0, /sys_[a-z_]+/) { call = substr($0, RSTART + 4, RLENGTH - 4) }
 		/sys_socket\(/ { match($0, /family: [0-9a-fx]+/)
 		  family[thread] = substr($0, RSTART + 8, RLENGTH - 8); next }
