@@ -18,7 +18,9 @@ check="$demo bats libcmocka-dev libmnl-dev util-linux mount procps wget apache2-
 	binutils-s390x-linux-gnu libc6-dev-s390x-cross libgcc-12-dev-s390x-cross
 	golang-go:go libcap2-bin nftables:nft iptables prometheus:promtool python3-yaml
 	bash-completion zsh dpkg-dev debhelper lintian mandoc systemd podman crun"
-real="$check openssl"
+real="$check openssl
+	chromium python3-requests python3-aiohttp python3-uvloop libwww-perl ruby
+	haproxy squid stunnel4"
 cov="$check llvm libclang-rt-dev"
 fuzz="$build clang libclang-rt-14-dev"
 bench="$demo util-linux redis-server redis-tools postgresql wrk iperf3 apache2-utils gnuplot-nox"
