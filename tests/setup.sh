@@ -20,7 +20,9 @@ check="$demo bats libcmocka-dev libmnl-dev util-linux mount procps wget apache2-
 	bash-completion zsh dpkg-dev debhelper lintian mandoc systemd podman crun"
 real="$check openssl
 	chromium python3-requests python3-aiohttp python3-uvloop libwww-perl ruby
-	haproxy squid stunnel4"
+	haproxy squid stunnel4
+	php-cli php-curl erlang-base lua5.4 lua-socket rustc g++ libboost-dev toybox hey
+	busybox-static"
 cov="$check llvm libclang-rt-dev"
 fuzz="$build clang libclang-rt-14-dev"
 bench="$demo util-linux redis-server redis-tools postgresql wrk iperf3 apache2-utils gnuplot-nox"
