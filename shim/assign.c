@@ -820,14 +820,29 @@ __attribute__((noinline)) static ssize_t connect_plainly_settle(struct pf_fd sta
 {
 	struct seeker seeker;
 	seeker_start(&seeker, operation->fd, state, ticket, PF_STRIPE_TCP, destination);
+	if (state.flags & PF_FD_BOUND) {
+		connect_refused(&seeker);
+		return result;
+	}
 	uint16_t chosen = port_chosen(operation->fd, port, seeker.now);
 	return connect_settle(&seeker, operation, port, chosen, result);
 }
 
-// Nearly every connect, in one piece: a new TCP socket, a pool that is claimed late, a port that is
-// free at the first look. It is the same story where none of its questions arises, in a third of
-// the instructions, which are what a connect costs (docs/PERFORMANCE.md). Returns false if the
-// whole story is needed: then the socket has no port, and we have none either.
+// The bind claim of a plain connect. Returns 0 or -errno.
+__attribute__((noinline)) static int bind_plainly(int fd, struct pf_fd state, uint16_t port)
+{
+	const int on = 1;
+	struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(port)};
+	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+	pf_sys(SYS_setsockopt, fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+	return state.flags & PF_FD_IPV6 ? pf_real_bind(fd, (struct sockaddr *)&in6, sizeof in6)
+					: pf_real_bind(fd, (struct sockaddr *)&in, sizeof in);
+}
+
+// Nearly every connect, in one piece: a new TCP socket, a port that is free at the first look. It is
+// the same story where none of its questions arises, in half of the instructions, which are what a
+// connect costs (docs/PERFORMANCE.md). Returns false if the whole story is needed: then the socket
+// has no port, and we have none either.
 static bool connect_plainly(
 	int fd, const struct sockaddr *address, socklen_t length, ssize_t *ret_result)
 {
@@ -841,37 +856,44 @@ static bool connect_plainly(
 		    pf_endpoint_read(address, length, &destination) < 0))
 		return false;
 	struct pf_pool *pool = pf_fence_pool(segment, PF_FD_TCP, &destination);
-	if (pf_rarely(!pool || pool->quota || pf_pool_claim(pool) != PF_CLAIM_LATE))
+	if (pf_rarely(!pool || pool->quota || (pool->flags & PF_POLICY_EXCLUSIVE)))
 		return false;
 
+	bool late = pf_pool_claim(pool) == PF_CLAIM_LATE;
 	uint64_t now = pf_now_ms();
 	uint32_t stripe = pf_pool_stripe(pool, pf_endpoint_hash(&destination));
 	uint32_t start = random_below(pool->ranges.ports);
 	if (pf_rarely(pf_pool_take_at_once(pool, stripe, destination.port, now, start, &port) < 0))
 		return false;
-	if (pf_rarely(range_set(fd, port, port) < 0)) {
-		pf_pool_give(pool, stripe, port);
-		return false;
-	}
-	ssize_t result = *ret_result = pf_real_connect(fd, address, length);
-	if (pf_rarely(result == -EADDRNOTAVAIL)) {
+	if (pf_rarely((late ? range_set(fd, port, port) : bind_plainly(fd, state, port)) < 0)) {
 		pf_pool_refuse(pool, stripe, port);
 		return false;
-	}
-	if (pf_rarely(!is_under_way(result) || pf_word_get(&port_looked) != now)) {
-		struct operation operation = {run_connect, fd, 0, address, length, NULL, 0};
-		*ret_result = connect_plainly_settle(
-			state, ticket, &destination, &operation, port, result);
-		return true;
 	}
 	struct pf_fd lease = {.port = port,
 		.stripe = (uint16_t)stripe,
 		.epoch = state.epoch,
-		.flags = state.flags | PF_FD_BOUND | PF_FD_LEASE | PF_FD_LATE,
+		.flags = state.flags | PF_FD_BOUND | PF_FD_LEASE | (late ? PF_FD_LATE : 0u),
 		.pool = (unsigned)(pool - segment->pool) & (PF_POOLS_MAX - 1u),
 		.kind = PF_FD_TCP};
-	pf_fdmap_replace(fd, ticket, lease);
-	pf_history_add(segment, lease, PF_HOW_LATE, &destination, pf_time_ns(now));
+	// A port that is bound stays, whatever becomes of the call.
+	if (!late)
+		pf_fdmap_replace(fd, ticket, lease);
+	ssize_t result = *ret_result = pf_real_connect(fd, address, length);
+	if (pf_rarely(late && result == -EADDRNOTAVAIL)) {
+		pf_pool_refuse(pool, stripe, port);
+		return false;
+	}
+	if (late ? pf_rarely(!is_under_way(result) || pf_word_get(&port_looked) != now)
+		 : pf_rarely(result == -EADDRNOTAVAIL)) {
+		struct operation operation = {run_connect, fd, 0, address, length, NULL, 0};
+		*ret_result = connect_plainly_settle(
+			late ? state : lease, ticket, &destination, &operation, port, result);
+		return true;
+	}
+	if (late)
+		pf_fdmap_replace(fd, ticket, lease);
+	pf_history_add(
+		segment, lease, late ? PF_HOW_LATE : PF_HOW_BIND, &destination, pf_time_ns(now));
 	return true;
 }
 
