@@ -22,7 +22,12 @@ real="$check openssl
 	chromium python3-requests python3-aiohttp python3-uvloop libwww-perl ruby
 	haproxy squid stunnel4
 	php-cli php-curl erlang-base lua5.4 lua-socket rustc g++ libboost-dev toybox hey
-	busybox-static"
+	busybox-static
+	unbound knot-dnsutils dnsperf ntpsec-ntpdate mariadb-server mariadb-client memcached
+	libmemcached-tools mosquitto mosquitto-clients rabbitmq-server amqp-tools rpcbind
+	nfs-ganesha-mem libnfs-utils
+	runc conmon uidmap bubblewrap systemd-container
+	cmake:ctest python3-pytest python3-pytest-xdist parallel"
 cov="$check llvm libclang-rt-dev"
 fuzz="$build clang libclang-rt-14-dev"
 bench="$demo util-linux redis-server redis-tools postgresql wrk iperf3 apache2-utils gnuplot-nox"
