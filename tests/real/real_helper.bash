@@ -95,7 +95,12 @@ assert_job()
 			# The kernel's own choice may be a port of the late pool.
 			[[ $output == 'port '* || (-z $output && $pool == "$LATE_POOL") ]]
 		done
-		wait_for 10 no_lease_left
+		wait_for 10 no_lease_left || {
+			net "$PORTFENCE" status
+			net "$PORTFENCE" ls --all
+			net "$PORTFENCE" log
+			return 1
+		}
 	done
 	record "$program" "$package" "$(cut -d' ' -f1 "$(scratch)/seen" | sort -u | paste -sd' ')" "$*"
 }
