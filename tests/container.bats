@@ -5,40 +5,14 @@
 # shellcheck disable=SC2016,SC2154 # shells inside have variables of their own; `run` sets output
 
 load test_helper
-
-# Runs podman in the namespace, with storage of this file's own, and cgroups that its runtime knows.
-podman_in()
-{
-	net unshare --mount sh -c '
-		umount --lazy --recursive /sys/fs/cgroup
-		mount -t cgroup2 none /sys/fs/cgroup
-		exec podman --tmpdir "$CONTAINERS/tmp" --cgroup-manager cgroupfs "$@"' sh "$@"
-}
-
-# Runs a container of the image: contained OPTION... fenced COMMAND...
-contained()
-{
-	podman_in run --rm --cgroups=disabled --network=host --ulimit nofile=1024:1024 \
-		--ulimit nproc=1024:1024 --events-backend=none "$@"
-}
-
-# Copies a program and what it is linked with into an image's tree: tree_add TREE FILE PLACE
-tree_add()
-{
-	install -D "$2" "$1/$3"
-	ldd "$2" | grep -o '/[^ ]*' | xargs cp -L --parents -t "$1"
-}
+load container_helper
 
 setup_file()
 {
 	netns_new
 	ip -n "$NETNS" address add 192.0.2.1/32 dev lo
 	sink_start 80
-	export CONTAINERS=$BATS_FILE_TMPDIR/containers
-	export CONTAINERS_STORAGE_CONF=$CONTAINERS/storage.conf
-	mkdir "$CONTAINERS"
-	printf '%s\n' '[storage]' 'driver = "vfs"' "graphroot = \"$CONTAINERS/store\"" \
-		"runroot = \"$CONTAINERS/run\"" >"$CONTAINERS_STORAGE_CONF"
+	containers_new
 
 	cd "$BATS_FILE_TMPDIR" || return
 	mkdir -p base/etc image/root
