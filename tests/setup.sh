@@ -26,7 +26,7 @@ real="$check openssl
 	unbound knot-dnsutils dnsperf ntpsec-ntpdate mariadb-server mariadb-client memcached
 	libmemcached-tools mosquitto mosquitto-clients rabbitmq-server amqp-tools rpcbind
 	nfs-ganesha-mem libnfs-utils
-	runc conmon uidmap bubblewrap systemd-container
+	runc catatonit bubblewrap systemd-container
 	cmake:ctest python3-pytest python3-pytest-xdist parallel"
 cov="$check llvm libclang-rt-dev"
 fuzz="$build clang libclang-rt-14-dev"
