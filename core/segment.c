@@ -19,6 +19,7 @@
 #include "util.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <linux/stat.h>
 #include <stdalign.h>
 #include <string.h>
@@ -26,6 +27,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 #ifndef SO_NETNS_COOKIE
 #define SO_NETNS_COOKIE 71 // asm-generic/socket.h, Linux 5.14
@@ -397,6 +399,13 @@ static int file_map(const char *path, const struct pf_segment_owner *owner, void
 	return result;
 }
 
+// Returns true if the file is in memory, which no boot outlives.
+static bool is_in_memory(const char *path)
+{
+	struct statfs fs;
+	return pf_sys(SYS_statfs, path, &fs) == 0 && fs.f_type == TMPFS_MAGIC;
+}
+
 // Returns 0 if the segment is of this boot, as far as can be told, or -ESTALE with a line in
 // reason.
 static int boot_check(const char *path, const struct pf_layout_header *header, char *reason)
@@ -407,7 +416,8 @@ static int boot_check(const char *path, const struct pf_layout_header *header, c
 	if (!memcmp(boot_id, unknown, sizeof boot_id) ||
 		!memcmp(header->boot_id, unknown, sizeof boot_id))
 		return 0;
-	if (memcmp(boot_id, header->boot_id, sizeof boot_id) != 0)
+	// systemd-nspawn shows each container a boot of its own.
+	if (memcmp(boot_id, header->boot_id, sizeof boot_id) != 0 && !is_in_memory(path))
 		return refuse(path, "of an earlier boot", ESTALE, reason);
 	return 0;
 }

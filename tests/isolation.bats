@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # Programs that lock themselves in, are locked in by others, or live in namespaces of their own.
 
-# shellcheck disable=SC2154 # `run` sets stderr
+# shellcheck disable=SC2016,SC2154 # shells inside have variables of their own; `run` sets stderr
 # shellcheck disable=SC2030,SC2031 # each test is a process of its own
 
 load test_helper
@@ -335,7 +335,22 @@ assert_same_in_sandbox()
 	done
 }
 
+@test "a segment in memory is of this boot, whatever a container is told of its boot (trap 25)" {
+	PORTFENCE_DIR=$(mktemp -d /dev/shm/boot.XXXXXX)
+	cat /proc/sys/kernel/random/uuid >"$BATS_TEST_TMPDIR/boot_id"
+	net "$PORTFENCE" run --ports 20000-20999 -- "$PROBE/dial" tcp 127.0.0.1 8080
+	inode=$(stat -c %i "$PORTFENCE_DIR"/portfence.*)
+	net unshare --mount sh -c 'mount --bind "$BATS_TEST_TMPDIR/boot_id" /proc/sys/kernel/random/boot_id
+		"$PORTFENCE" run --ports 20000-20999 -- "$PROBE/dial" tcp 127.0.0.1 8080'
+	after=$(stat -c %i "$PORTFENCE_DIR"/portfence.*)
+	taken=$(net "$PORTFENCE" log --no-header | wc -l)
+	rm -r "$PORTFENCE_DIR"
+	[ "$after" = "$inode" ]
+	[ "$taken" -eq 2 ]
+}
+
 @test "a segment of an earlier boot is replaced, without a word (trap 25)" {
+	PORTFENCE_DIR=$(mktemp -d /var/tmp/portfence.XXXXXX)
 	for pool in "$BIND_POOL" "$LATE_POOL"; do
 		fence "$pool" "$PROBE/dial" tcp 127.0.0.1 8080
 		name=$(echo "$PORTFENCE_DIR"/portfence.*)
@@ -348,4 +363,5 @@ assert_same_in_sandbox()
 		[ "$(xxd -p -s "$at" -l 16 "$name")" = "$boot" ]
 		rm "$PORTFENCE_DIR"/*
 	done
+	rmdir "$PORTFENCE_DIR"
 }

@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-static char dir[] = "/tmp/portfence-unit-XXXXXX";
+static char dir[] = "/var/tmp/portfence-unit-XXXXXX";
 static struct pf_policy policy;
 static int prepared;
 
