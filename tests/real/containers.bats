@@ -50,8 +50,16 @@ setup()
 
 teardown()
 {
+	local dir
+	[ -n "${BATS_TEST_COMPLETED-}" ] || {
+		podman_in pod rm --all --force --time 0
+		podman_in rm --all --force --time 0
+	}
 	servers_end
 	calls_forget
+	for dir in "$BATS_TEST_TMPDIR"/shm*; do
+		! mountpoint -q "$dir" || umount "$dir"
+	done
 }
 
 # What a job runs in a container: twenty files at once.
@@ -280,6 +288,8 @@ bundle_job()
 @test "a container of systemd's, its second process" {
 	job()
 	{
+		# As /dev/shm is: a segment on a disk would be of another boot, which nspawn makes up.
+		mountpoint -q "$PORTFENCE_DIR" || mount -t tmpfs -o mode=1777 none "$PORTFENCE_DIR"
 		entry_set
 		net systemd-nspawn --quiet --register=no --keep-unit --as-pid2 --directory="$IMAGE" --read-only \
 			--bind="$PORTFENCE_DIR:/dev/shm" --bind="$PWD/out:/out" --console=pipe \
