@@ -23,6 +23,10 @@ real="$check openssl
 	haproxy squid stunnel4
 	php-cli php-curl erlang-base lua5.4 lua-socket rustc g++ libboost-dev toybox hey
 	busybox-static
+	postfix swaks msmtp dovecot-imapd dovecot-pop3d fetchmail isync
+	tnftp python3-pyftpdlib rsync
+	xvfb x11-apps tigervnc-standalone-server tigervnc-viewer freerdp2-x11 freerdp2-shadow-x11
+	sip-tester baresip-core
 	unbound knot-dnsutils dnsperf ntpsec-ntpdate mariadb-server mariadb-client memcached
 	libmemcached-tools mosquitto mosquitto-clients rabbitmq-server amqp-tools rpcbind
 	nfs-ganesha-mem libnfs-utils
