@@ -25,7 +25,8 @@ real="$check openssl
 	busybox-static
 	postfix swaks msmtp dovecot-imapd dovecot-pop3d fetchmail isync
 	tnftp python3-pyftpdlib rsync
-	xvfb x11-apps tigervnc-standalone-server tigervnc-viewer freerdp2-x11 freerdp2-shadow-x11
+	xvfb x11-apps x11-xserver-utils tigervnc-standalone-server tigervnc-viewer freerdp2-x11
+	freerdp2-shadow-x11
 	sip-tester baresip-core
 	unbound knot-dnsutils dnsperf ntpsec-ntpdate mariadb-server mariadb-client memcached
 	libmemcached-tools mosquitto mosquitto-clients rabbitmq-server amqp-tools rpcbind
