@@ -839,10 +839,10 @@ __attribute__((noinline)) static int bind_plainly(int fd, struct pf_fd state, ui
 					: pf_real_bind(fd, (struct sockaddr *)&in, sizeof in);
 }
 
-// Nearly every connect, in one piece: a new TCP socket, a port that is free at the first look. It is
-// the same story where none of its questions arises, in half of the instructions, which are what a
-// connect costs (docs/PERFORMANCE.md). Returns false if the whole story is needed: then the socket
-// has no port, and we have none either.
+// Nearly every connect, in one piece: a new TCP socket, a port that is free at the first look. It
+// is the same story where none of its questions arises, in half of the instructions, which are
+// what a connect costs (docs/PERFORMANCE.md). Returns false if the whole story is needed: then the
+// socket has no port, and we have none either.
 static bool connect_plainly(
 	int fd, const struct sockaddr *address, socklen_t length, ssize_t *ret_result)
 {
