@@ -6,8 +6,9 @@
 // first. They may change later; the shim looks at the ports that late claims end on.
 #include <portfence/claim.h>
 
-#include <portfence/segment.h>
+#include <portfence/reap.h>
 
+#include "atomics.h"
 #include "util.h"
 
 #include <netinet/in.h>
@@ -87,4 +88,20 @@ int pf_claim_choose(const struct pf_ranges *ranges, int fd)
 	if (result < 0)
 		return result;
 	return question.late ? PF_CLAIM_LATE : PF_CLAIM_BIND;
+}
+
+// Returns true if the kernel's own choice, of every port and for one destination, may serve a pool.
+static bool is_late(const struct pf_pool *pool)
+{
+	return !(pool->flags & PF_POLICY_EXCLUSIVE) && pool->ranges.step == 1;
+}
+
+void pf_claim_prepare(struct pf_segment *fresh, void *fd)
+{
+	const int *known = fd;
+	for (uint32_t i = 0; i < fresh->pools; i++)
+		if (is_late(&fresh->pool[i]) &&
+			pf_claim_choose(&fresh->pool[i].ranges, *known) == PF_CLAIM_LATE)
+			pf_word_put(&fresh->pool[i].shared->claim, PF_CLAIM_LATE);
+	pf_reap_learn(fresh);
 }

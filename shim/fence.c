@@ -15,7 +15,6 @@
 #include "util.h"
 
 #include <portfence/claim.h>
-#include <portfence/reap.h>
 #include <portfence/rule.h>
 
 #include <fcntl.h>
@@ -198,22 +197,6 @@ int pf_fence_refuse(void)
 	return -EACCES;
 }
 
-// Returns true if the kernel's own choice, of every port and for one destination, may serve a pool.
-static bool is_late(const struct pf_pool *pool)
-{
-	return !(pool->flags & PF_POLICY_EXCLUSIVE) && pool->ranges.step == 1;
-}
-
-static void segment_prepare(struct pf_segment *fresh, void *arg)
-{
-	const int *fd = arg;
-	for (uint32_t i = 0; i < fresh->pools; i++)
-		if (is_late(&fresh->pool[i]) &&
-			pf_claim_choose(&fresh->pool[i].ranges, *fd) == PF_CLAIM_LATE)
-			pf_word_put(&fresh->pool[i].shared->claim, PF_CLAIM_LATE);
-	pf_reap_learn(fresh);
-}
-
 // Attaches, and says so if the segment is private. Returns true if it is the first to.
 static bool segment_attach(int fd, struct pf_segment *fresh)
 {
@@ -223,7 +206,7 @@ static bool segment_attach(int fd, struct pf_segment *fresh)
 		dir = self.policy.place.directory;
 	struct pf_segment_place place = {
 		.dir = dir && *dir ? dir : NULL, .netns = pf_segment_netns(fd), .uid = geteuid()};
-	int result = pf_segment_attach(&self.policy, &place, segment_prepare, &fd, fresh, reason);
+	int result = pf_segment_attach(&self.policy, &place, pf_claim_prepare, &fd, fresh, reason);
 	if (!pf_publish(&pf_fence_self.segment, fresh))
 		return false;
 	if (result < 0) {

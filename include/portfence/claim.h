@@ -5,6 +5,7 @@
 
 #include <portfence/layout.h>
 #include <portfence/range.h>
+#include <portfence/segment.h>
 
 #ifndef IP_LOCAL_PORT_RANGE
 #define IP_LOCAL_PORT_RANGE 51 // ip(7), Linux 6.3
@@ -18,6 +19,10 @@
 // in net.ipv4.ip_local_reserved_ports. Else PF_CLAIM_BIND; -errno if this process cannot tell (no
 // option, no /proc, no fd left), which is nothing to decide for others.
 int pf_claim_choose(const struct pf_ranges *ranges, int fd);
+
+// Chooses the claims of a new segment's pools, and learns what is in use: see pf_segment_attach.
+// `fd` points to a socket's.
+void pf_claim_prepare(struct pf_segment *fresh, void *fd);
 
 // Reads a line of ip_local_port_range ("32768\t60999"). Returns 0 or -EINVAL.
 int pf_claim_parse_range(const char *line, size_t length, struct pf_range *ret_range);
