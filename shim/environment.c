@@ -30,7 +30,7 @@
 static char *const nothing[] = {NULL};
 
 static const char names[PF_SETTINGS][12] = {
-	"PORTS", "POLICY", "POOL", "DIR", "LOG", "DISABLE", "DEEPBIND"};
+	"PORTS", "POLICY", "POOL", "DIR", "LOG", "DISABLE", "DEEPBIND", "MARK"};
 
 // The strings end with NUL and are behind one another in `text`; 0 is none. Few starts write more
 // than its first page.

@@ -15,6 +15,7 @@ enum pf_setting {
 	PF_SETTING_LOG,
 	PF_SETTING_DISABLE,
 	PF_SETTING_DEEPBIND,
+	PF_SETTING_MARK, // of `portfence run --strict`, see real.c
 	PF_SETTINGS,
 };
 

@@ -6,7 +6,15 @@
 // look-up by the same thread (if it was the only one), or of its own symbol by any, is the bare
 // system call, as is one that cannot be found. What no system call can stand in for is looked up
 // whatever goes on.
+//
+// Under `portfence run --strict` a filter sends the calls that choose ports to a supervisor, unless
+// they have the run's mark, 64 random bits, in two argument registers that the call does not use.
+// Ours have it: so these few are bare system calls there, from the first on. What is lost is what
+// other libraries behind this one would do, and a thread cannot be cancelled in them.
 #include "real.h"
+
+#include "environment.h"
+#include "fence.h"
 
 #include "atomics.h"
 #include "util.h"
@@ -123,12 +131,84 @@ static void *find_always(_Atomic(void *) *known, const char *name)
 	return address;
 }
 
+// ---- The mark --------------------------------------------------------------------------------
+
+// Its halves; both 0: there is none. Every thread that reads it finds the same.
+static _Atomic(uint32_t) mark_first, mark_second;
+
+// Returns true if the calls of this process are to be marked: not where the fence is disabled,
+// since then nobody but the supervisor gives them their ports.
+static bool mark_read(void)
+{
+	size_t digits;
+	const char *text = pf_environment_get(PF_SETTING_MARK);
+	uint64_t mark = text ? pf_number(text, 16, 16, &digits) : 0;
+	if (!mark || pf_fence() == PF_FENCE_OFF)
+		return false;
+	atomic_store_explicit(&mark_first, (uint32_t)mark, memory_order_relaxed);
+	atomic_store_explicit(&mark_second, (uint32_t)(mark >> 32), memory_order_relaxed);
+	return true;
+}
+
+// As look_up, for a call that is to have the mark.
+static void *look_up_marked(_Atomic(void *) *known, const char *name)
+{
+	if (!mark_read())
+		return look_up(known, name);
+	atomic_store_explicit(known, &bare, memory_order_release);
+	return NULL;
+}
+
+// As find, for a call that is to have the mark.
+static inline void *find_marked(_Atomic(void *) *known, const char *name)
+{
+	void *address = atomic_load_explicit(known, memory_order_acquire);
+	if (!address)
+		return look_up_marked(known, name);
+	return address == &bare ? NULL : address;
+}
+
+// Makes a system call of at most four arguments, the last of which, and what is behind it, may be
+// the mark, and leaves none of it in the registers: libc's own call, which does not fill those that
+// it does not use, may be next.
+static long marked(long number, long a, long b, long c, long d, long e, long f)
+{
+#if defined __x86_64__ && defined __LP64__ && !defined __clang_analyzer__
+	register long fourth __asm__("r10") = d;
+	register long fifth __asm__("r8") = e;
+	register long sixth __asm__("r9") = f;
+	long result;
+	__asm__ volatile("syscall\n\txorl %%r10d, %%r10d\n\txorl %%r8d, %%r8d\n\txorl %%r9d, %%r9d"
+			 : "=a"(result), "+r"(fourth), "+r"(fifth), "+r"(sixth)
+			 : "a"(number), "D"(a), "S"(b), "d"(c)
+			 : "rcx", "r11", "memory");
+	return result;
+#else
+	long result = pf_sys_result(syscall(number, a, b, c, d, e, f));
+	if (d | e | f)
+		syscall(SYS_getpid, 0L, 0L, 0L, 0L, 0L, 0L);
+	return result;
+#endif
+}
+
+#define MARK                                                                                       \
+	(long)atomic_load_explicit(&mark_first, memory_order_relaxed),                             \
+		(long)atomic_load_explicit(&mark_second, memory_order_relaxed)
+
+// ---- The calls -------------------------------------------------------------------------------
+
 // Defines a variable `next`, a pointer to the next definition of the function, or NULL. What is
 // kept is zero at first, and the name no pointer in it: neither costs a start anything.
 #define NEXT(function, result, ...)                                                                \
 	static _Atomic(void *) known PF_TOGETHER;                                                  \
 	result (*next)(__VA_ARGS__) =                                                              \
 		(__extension__(result(*)(__VA_ARGS__)) find(&known, #function))
+
+// The same with find_marked.
+#define NEXT_MARKED(function, result, ...)                                                         \
+	static _Atomic(void *) known PF_TOGETHER;                                                  \
+	result (*next)(__VA_ARGS__) =                                                              \
+		(__extension__(result(*)(__VA_ARGS__)) find_marked(&known, #function))
 
 // The same with find_always.
 #define NEXT_ALWAYS(function, result, ...)                                                         \
@@ -138,51 +218,69 @@ static void *find_always(_Atomic(void *) *known, const char *name)
 
 int pf_real_socket(int domain, int type, int protocol)
 {
-	NEXT(socket, int, int, int, int);
+	NEXT_MARKED(socket, int, int, int, int);
 	return (int)(next ? pf_sys_result(next(domain, type, protocol))
-			  : pf_sys(SYS_socket, domain, type, protocol));
+			  : marked(SYS_socket, domain, type, protocol, MARK, 0));
 }
 
 int pf_real_connect(int fd, const struct sockaddr *address, socklen_t length)
 {
-	NEXT(connect, int, int, const struct sockaddr *, socklen_t);
+	NEXT_MARKED(connect, int, int, const struct sockaddr *, socklen_t);
 	return (int)(next ? pf_sys_result(next(fd, address, length))
-			  : pf_sys(SYS_connect, fd, address, length));
+			  : marked(SYS_connect, fd, (long)address, (long)length, MARK, 0));
 }
 
 int pf_real_bind(int fd, const struct sockaddr *address, socklen_t length)
 {
-	NEXT(bind, int, int, const struct sockaddr *, socklen_t);
+	NEXT_MARKED(bind, int, int, const struct sockaddr *, socklen_t);
 	return (int)(next ? pf_sys_result(next(fd, address, length))
-			  : pf_sys(SYS_bind, fd, address, length));
+			  : marked(SYS_bind, fd, (long)address, (long)length, MARK, 0));
 }
 
 int pf_real_listen(int fd, int backlog)
 {
-	NEXT(listen, int, int, int);
-	return (int)(next ? pf_sys_result(next(fd, backlog)) : pf_sys(SYS_listen, fd, backlog));
+	NEXT_MARKED(listen, int, int, int);
+	return (int)(next ? pf_sys_result(next(fd, backlog))
+			  : marked(SYS_listen, fd, backlog, 0, MARK, 0));
+}
+
+// sendto uses all registers: with an address it is a sendmsg, which can be marked. sendto minds
+// an address that is too long.
+static ssize_t sendto_marked(int fd, const void *data, size_t size, int flags,
+	const struct sockaddr *address, socklen_t length)
+{
+	struct iovec part = {(void *)(uintptr_t)data, size};
+	const struct msghdr message = {.msg_name = (void *)(uintptr_t)address,
+		.msg_namelen = length,
+		.msg_iov = &part,
+		.msg_iovlen = 1};
+	if (!address || length > sizeof(struct sockaddr_storage) ||
+		!atomic_load_explicit(&mark_first, memory_order_relaxed))
+		return pf_sys(SYS_sendto, fd, data, size, flags, address, length);
+	return pf_real_sendmsg(fd, &message, flags);
 }
 
 ssize_t pf_real_sendto(int fd, const void *data, size_t size, int flags,
 	const struct sockaddr *address, socklen_t length)
 {
-	NEXT(sendto, ssize_t, int, const void *, size_t, int, const struct sockaddr *, socklen_t);
+	NEXT_MARKED(sendto, ssize_t, int, const void *, size_t, int, const struct sockaddr *,
+		socklen_t);
 	return next ? pf_sys_result(next(fd, data, size, flags, address, length))
-		    : pf_sys(SYS_sendto, fd, data, size, flags, address, length);
+		    : sendto_marked(fd, data, size, flags, address, length);
 }
 
 ssize_t pf_real_sendmsg(int fd, const struct msghdr *message, int flags)
 {
-	NEXT(sendmsg, ssize_t, int, const struct msghdr *, int);
+	NEXT_MARKED(sendmsg, ssize_t, int, const struct msghdr *, int);
 	return next ? pf_sys_result(next(fd, message, flags))
-		    : pf_sys(SYS_sendmsg, fd, message, flags);
+		    : marked(SYS_sendmsg, fd, (long)message, flags, MARK, 0);
 }
 
 int pf_real_sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
 {
-	NEXT(sendmmsg, int, int, struct mmsghdr *, unsigned, int);
+	NEXT_MARKED(sendmmsg, int, int, struct mmsghdr *, unsigned, int);
 	return (int)(next ? pf_sys_result(next(fd, messages, count, flags))
-			  : pf_sys(SYS_sendmmsg, fd, messages, count, flags));
+			  : marked(SYS_sendmmsg, fd, (long)messages, (long)count, flags, MARK));
 }
 
 int pf_real_setsockopt(int fd, int level, int name, const void *value, socklen_t length)
