@@ -193,7 +193,7 @@ $(B)/32/libportfence.so: always
 	@$(call classes,$(B))
 
 # From archives: an image that has libc alone can run the command.
-cli_libraries = -l:libinih.a -l:libjson-c.a -l:libncursesw.a -l:libtinfo.a
+cli_libraries = -l:libinih.a -l:libjson-c.a -l:libncursesw.a -l:libtinfo.a -l:libseccomp.a
 
 $(B)/portfence: $(core) $(cli)
 	$(CC) $(CFLAGS) $(sanitize) -pie $(hardened) -o $@ $^ $(cli_libraries) $(LDFLAGS)

@@ -117,7 +117,15 @@ void cli_blocks_read(struct cli_blocks *ret_blocks);
 // ends, until the last of them has ended; passes signals on. `run` becomes the program, or returns
 // the exit status. Returns the program's, or 128 and the signal that ended it.
 typedef int cli_program_fn(void *arg);
-int cli_supervise(cli_program_fn *run, void *arg);
+
+// What the parent looks after besides, if it does.
+struct cli_guard {
+	int (*enter)(void *arg);  // in the child, first. Returns 0 or an exit status
+	int (*watch)(void *arg);  // in the parent. Returns an fd to watch, or -1
+	void (*serve)(void *arg); // whenever that has something
+	void *arg;
+};
+int cli_supervise(cli_program_fn *run, void *arg, const struct cli_guard *guard);
 
 // Returns true if this process may look at what is the group's: it is a member, or root.
 bool cli_group_is_ours(gid_t group);

@@ -131,6 +131,7 @@ static int privileges_inspect(
 			"LD_PRELOAD off",
 			"run it as one user, in one group");
 	if (uid != getuid()) {
+		preflight->privileged = true;
 		const struct passwd *user = getpwuid(uid);
 		if (user)
 			return let_out(preflight, "its set-user-ID bit switches LD_PRELOAD off",
@@ -139,6 +140,7 @@ static int privileges_inspect(
 			"run it as user %u", uid);
 	}
 	if (gid != getgid()) {
+		preflight->privileged = true;
 		const struct group *group = getgrgid(gid);
 		if (group)
 			return let_out(preflight, "its set-group-ID bit switches LD_PRELOAD off",
@@ -146,9 +148,11 @@ static int privileges_inspect(
 		return let_out(preflight, "its set-group-ID bit switches LD_PRELOAD off",
 			"run it in group %u", gid);
 	}
-	if (counts && getuid() != 0 && capabilities_grow(path))
+	if (counts && getuid() != 0 && capabilities_grow(path)) {
+		preflight->privileged = true;
 		return let_out(
 			preflight, "its file capabilities switch LD_PRELOAD off", "run it as root");
+	}
 	return 0;
 }
 
@@ -166,6 +170,7 @@ static int elf_inspect(
 		return refuse(preflight, EINVAL, "no ELF program, or a damaged one");
 	if (elf.loader[0] && access(elf.loader, F_OK) < 0)
 		return refuse(preflight, errno, "its loader %s: %s", elf.loader, strerror(errno));
+	int result = privileges_inspect(preflight, path, status);
 	if (elf.go)
 		return let_out(preflight, "Go programs make their own system calls", netns);
 	if (!elf.loader[0] && !elf.shared)
@@ -177,7 +182,7 @@ static int elf_inspect(
 			machine ? machine : "another machine");
 		return let_out(preflight, why, "run it with one that is");
 	}
-	return privileges_inspect(preflight, path, status);
+	return result;
 }
 
 static char *skip_blanks(char *text)

@@ -33,6 +33,7 @@ struct cli_preflight {
 	int error;               // 0, or the errno that the program cannot be executed with
 	bool hopeless;           // better not tried: it never ends, or is no food for the shell
 	bool unfenced;           // it can be executed, but the library will not be in it
+	bool privileged;         // for that it would gain a privilege
 	bool unread;             // nobody may read it, so only its mode and owner are known
 	unsigned files;          // looked into so far
 	char path[PATH_MAX];     // of what the kernel starts in the end: a script's interpreter

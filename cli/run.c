@@ -3,6 +3,7 @@
 #include "cli.h"
 #include "policy_file.h"
 #include "preflight.h"
+#include "strict.h"
 
 #include "util.h"
 
@@ -28,6 +29,10 @@ static const char usage[] =
 	"      --block PORTS   lease so many ports together for this run alone, until all that it\n"
 	"                      started has ended (default: the pool's 'block =')\n"
 	"      --wait TIME     wait so long for a block: 30s, 2m (default: not at all)\n"
+	"      --strict        fence what the library does not see, too: static programs, Go, "
+	"name\n"
+	"                      resolution; with =auto only if that is possible here\n"
+	"      --io-uring      allow io_uring in a strict run, which does not see what it does\n"
 	"  -f, --force         run PROGRAM even if it cannot be fenced: if it is static, of Go,\n"
 	"                      of another word size, or has a set-ID bit or file capabilities\n"
 	"  -h, --help          show this\n"
@@ -65,7 +70,10 @@ struct run {
 	uint32_t block;                  // 0: none asked for
 	uint32_t wait_ms;
 	bool force;
+	bool strict, automatic; // --strict, =auto
+	bool uring;
 	char **argv; // the program
+	struct cli_preflight preflight;
 	struct pf_policy policy;
 	struct pf_rules rules;
 	struct pf_range leased; // the block, if there is one
@@ -183,12 +191,62 @@ static int ports_choose(struct run *run)
 	return result == 0 && run->pool ? variable_set("PORTFENCE_POOL", run->pool) : result;
 }
 
+// Reads the policy that this process is in a fence of. Returns 0 or an exit status.
+static int policy_inherit(struct run *run)
+{
+	char reason[PF_SEGMENT_TEXT];
+	char *bytes = malloc(PF_RULES_FILE_MAX);
+	size_t size;
+	const char *path = getenv("PORTFENCE_POLICY");
+	int result = 0;
+	if (!bytes)
+		return cli_error("out of memory");
+	if (pf_segment_read(path, geteuid(), bytes, PF_RULES_FILE_MAX, &size, reason) < 0)
+		result = cli_error("PORTFENCE_POLICY: %s", reason);
+	else if (pf_rules_read(bytes, size, &run->policy, &run->rules) < 0)
+		result = cli_error("PORTFENCE_POLICY: %s: damaged, or of another version", path);
+	free(bytes);
+	return result;
+}
+
+// Finds out whether the run can be strict; if not, and that is no must, it will not be. Returns 0
+// or an exit status.
+static int strict_prepare(struct run *run)
+{
+	char reason[PF_SEGMENT_TEXT] = "";
+	const char *pool = getenv("PORTFENCE_POOL");
+	const struct cli_strict_policy policy = {
+		&run->policy, &run->rules, pool && *pool ? pool : NULL, run->uring};
+	int result = run->policy.count ? 0 : policy_inherit(run);
+	if (result)
+		return result;
+	result = cli_strict_prepare(&policy, reason);
+	if (result == 0)
+		return 0;
+	if (!*reason)
+		snprintf(reason, sizeof reason, "%s", strerror(-result));
+	if (!run->automatic)
+		return cli_error("run: --strict: %s", reason);
+	cli_error("run: --strict=auto: %s; only what the library sees is fenced", reason);
+	run->strict = false;
+	return 0;
+}
+
 // Returns true if the program is to be executed. If not, or if it will be unfenced, a line says
 // why.
-static bool preflight_passes(const struct cli_preflight *preflight, bool force)
+static bool preflight_passes(struct run *run)
 {
+	struct cli_preflight *preflight = &run->preflight;
+	const bool strict = run->strict, force = run->force;
 	char name[2 * PATH_MAX + 32];
+	cli_preflight(run->argv[0], preflight);
 	cli_preflight_name(preflight, name, sizeof name);
+	if (strict && preflight->privileged && !force)
+		return cli_error("%s: a strict run gives no privileges (no_new_privs), and it has "
+				 "a set-ID bit or file capabilities; run it without --strict",
+			       name) < 0;
+	if (strict && !preflight->hopeless)
+		return true;
 	if (preflight->unfenced && force)
 		cli_error("%s: %s; it runs unfenced", name, preflight->why);
 	else if (preflight->unfenced)
@@ -204,15 +262,21 @@ static int program_run(void *arg)
 {
 	struct run *run = arg;
 	char **argv = run->argv;
-	struct cli_preflight preflight;
-	cli_preflight(argv[0], &preflight);
-	if (!preflight_passes(&preflight, run->force))
-		return EXIT_CANNOT_RUN;
 	execvp(argv[0], argv);
 	int error = errno;
-	bool known = preflight.error == error && preflight.why[0];
-	cli_error("%s: %s", argv[0], known ? preflight.why : strerror(error));
+	bool known = run->preflight.error == error && run->preflight.why[0];
+	cli_error("%s: %s", argv[0], known ? run->preflight.why : strerror(error));
 	return error == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN;
+}
+
+// Reads what --strict was given, if anything. Returns 0 or an exit status.
+static int strict_read(struct run *run, const char *how)
+{
+	run->strict = true;
+	run->automatic = how;
+	if (how && strcmp(how, "auto") != 0)
+		return cli_error("run: --strict '%s': expected nothing, or auto", how);
+	return 0;
 }
 
 // Reads the options. Returns -1 to go on, or the exit status.
@@ -224,6 +288,8 @@ static int options_read(int argc, char **argv, struct run *run)
 		{"pool", required_argument, NULL, 'o'},
 		{"block", required_argument, NULL, 'b'},
 		{"wait", required_argument, NULL, 'w'},
+		{"strict", optional_argument, NULL, 's'},
+		{"io-uring", no_argument, NULL, 'u'},
 		{"force", no_argument, NULL, 'f'},
 		{"help", no_argument, NULL, 'h'},
 		{0},
@@ -247,7 +313,12 @@ static int options_read(int argc, char **argv, struct run *run)
 			if (cli_duration(optarg, strlen(optarg), &run->wait_ms) < 0)
 				return cli_error(
 					"run: --wait '%s': expected a time, as in 30s", optarg);
-		} else if (option == 'f')
+		} else if (option == 's') {
+			if (strict_read(run, optarg))
+				return EXIT_PORTFENCE;
+		} else if (option == 'u')
+			run->uring = true;
+		else if (option == 'f')
 			run->force = true;
 		else if (option == 'h')
 			return fputs(usage, stdout) < 0 ? EXIT_PORTFENCE : 0;
@@ -273,9 +344,18 @@ int cli_run(int argc, char **argv)
 		result = cli_error("%s", reason);
 	if (result == 0)
 		result = preload_set(library);
-	if (result || run.locks < 0)
-		return result ? result : program_run(&run);
-	result = cli_supervise(program_run, &run);
-	block_end(&run);
+	if (result == 0 && run.strict)
+		result = strict_prepare(&run);
+	// Before the run gives up all privileges to come: then no program would gain any.
+	if (result == 0 && !preflight_passes(&run))
+		result = EXIT_CANNOT_RUN;
+	if (result == 0 && run.strict)
+		result = cli_strict_run(program_run, &run);
+	else if (result == 0 && run.locks < 0)
+		return program_run(&run);
+	else if (result == 0)
+		result = cli_supervise(program_run, &run, NULL);
+	if (run.locks >= 0)
+		block_end(&run);
 	return result;
 }

@@ -6,7 +6,7 @@ set -eu
 
 # PACKAGE:COMMAND is wanted only where COMMAND is not there from elsewhere.
 build='gcc libc6-dev make uthash-dev libinih-dev libjson-c-dev libmicrohttpd-dev
-	libncurses-dev'
+	libncurses-dev libseccomp-dev'
 demo="$build curl iproute2 nginx-light:nginx python3"
 check="$demo bats libcmocka-dev libmnl-dev util-linux mount procps wget apache2-utils wrk strace tmux valgrind hyperfine
 	redis-server redis-tools postgresql bind9-dnsutils ldnsutils dnsmasq-base vsftpd lftp
@@ -16,6 +16,7 @@ check="$demo bats libcmocka-dev libmnl-dev util-linux mount procps wget apache2-
 	clang gcc-multilib musl-tools qemu-user
 	binutils-aarch64-linux-gnu libc6-dev-arm64-cross libgcc-12-dev-arm64-cross
 	binutils-s390x-linux-gnu libc6-dev-s390x-cross libgcc-12-dev-s390x-cross
+	liburing-dev busybox-static
 	golang-go:go libcap2-bin nftables:nft iptables prometheus:promtool python3-yaml
 	bash-completion zsh dpkg-dev debhelper lintian mandoc systemd podman crun"
 real="$check openssl
