@@ -147,7 +147,9 @@ const char *cli_processes_find(
 	const struct cli_processes *processes, uint64_t inode, pid_t *ret_pid);
 
 // Returns 1 if the process has the library, 0 if it does not, or -1 if this user cannot look into
-// it. A process that disabled the fence, or is another policy's, has it as well.
+// it; CLI_SUPERVISED if it is in a strict run without the library. A process that disabled the
+// fence, or is another policy's, has it as well.
+#define CLI_SUPERVISED 2
 int cli_processes_fenced(struct cli_processes *processes, pid_t pid);
 
 // Returns true if the process has the file mapped, whatever name it has there: who made a segment

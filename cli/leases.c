@@ -3,8 +3,8 @@
 //
 // Two witnesses are heard. The ledger knows which ports were taken, but also has those of programs
 // outside the fence: a reap marks what it finds. The processes know who is inside: those that have
-// the library mapped. So a lease is what the ledger has, unless its process is seen to be without
-// the library. Where the process cannot be seen (another user's, another pid namespace's, one that
+// the library mapped, or are below a strict run's supervisor. So a lease is what the ledger has,
+// unless its process is seen to be without either. Where the process cannot be seen (another user's, another pid namespace's, one that
 // has ended), the ledger's word stands.
 #include "leases.h"
 
@@ -101,8 +101,13 @@ static enum cli_kind kind_of(
 {
 	if (lease->socket.protocol == IPPROTO_TCP && lease->socket.state == TCP_TIME_WAIT)
 		return CLI_ENDING;
-	if (lease->pid && cli_processes_fenced(processes, lease->pid) == 0)
+	int fenced = lease->pid ? cli_processes_fenced(processes, lease->pid) : 1;
+	if (fenced == 0)
 		return CLI_FOREIGN;
+	// The kernel chose it from the range that the supervisor gave: no ledger need know of it.
+	lease->strict = fenced == CLI_SUPERVISED;
+	if (lease->strict)
+		return CLI_LEASE;
 	if (is_in_ledger(pool, lease))
 		return CLI_LEASE;
 	return lease->socket.inode ? CLI_FOREIGN : CLI_ENDING;

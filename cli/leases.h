@@ -17,6 +17,7 @@ enum cli_kind {
 struct cli_lease {
 	struct pf_socket socket;
 	enum cli_kind kind;
+	bool strict;         // a lease that the supervisor of a strict run gave
 	uint32_t pool;       // its place in the segment
 	uint32_t stripe;     // where a reap marks it
 	uint32_t index;      // of the port in the pool

@@ -167,7 +167,7 @@ static void lease_show(struct cli_table *table, const struct cli_lease *lease, b
 	cli_table_add(table, "%s", lease->name);
 	if (!all)
 		return;
-	cli_table_add(table, "%s", kinds[lease->kind]);
+	cli_table_add(table, "%s", lease->strict ? "strict" : kinds[lease->kind]);
 	cli_table_paint(table, colours[lease->kind]);
 }
 
@@ -186,7 +186,7 @@ static void list_json(const struct cli_leases *leases)
 		cli_json_text(object, "state", cli_state(socket));
 		cli_json_some(object, "pid", (uint32_t)lease->pid);
 		cli_json_text(object, "command", lease->command);
-		cli_json_text(object, "kind", kinds[lease->kind]);
+		cli_json_text(object, "kind", lease->strict ? "strict" : kinds[lease->kind]);
 		json_object_array_add(array, object);
 	}
 	cli_json_print(array);

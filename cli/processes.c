@@ -5,6 +5,7 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,8 @@
 #define HASH_NONFATAL_OOM 0
 #include <uthash.h>
 
+#define NOT_ASKED INT_MIN
+
 struct owner {
 	uint64_t inode;
 	pid_t pid;
@@ -23,10 +26,11 @@ struct owner {
 	UT_hash_handle hh;
 };
 
-// Whether a process has the library, once that was asked.
+// How a process is fenced, once that was asked; or that it is a strict run's supervisor.
 struct member {
 	pid_t pid;
 	int fenced;
+	bool supervises;
 	UT_hash_handle hh;
 };
 
@@ -72,6 +76,22 @@ static void owner_add(struct cli_processes *processes, uint64_t inode, pid_t pid
 	HASH_ADD(hh, processes->owners, inode, sizeof owner->inode, owner);
 }
 
+// Returns what is known of a process, to which may be added.
+static struct member *member_of(struct cli_processes *processes, pid_t pid)
+{
+	struct member *member;
+	HASH_FIND(hh, processes->members, &pid, sizeof pid, member);
+	if (member)
+		return member;
+	member = calloc(1, sizeof *member);
+	if (!member)
+		exit(cli_error("out of memory"));
+	member->pid = pid;
+	member->fenced = NOT_ASKED;
+	HASH_ADD(hh, processes->members, pid, sizeof member->pid, member);
+	return member;
+}
+
 // Reads the sockets of one process; nothing if it has ended or is another user's.
 static void process_read(struct cli_processes *processes, pid_t pid)
 {
@@ -86,6 +106,11 @@ static void process_read(struct cli_processes *processes, pid_t pid)
 		target[length > 0 ? length : 0] = 0;
 		if (sscanf(target, "socket:[%llu]", &inode) == 1)
 			owner_add(processes, inode, pid);
+		else if (!strcmp(target, "anon_inode:seccomp notify")) {
+			char command[16];
+			command_read(pid, command);
+			member_of(processes, pid)->supervises = !strcmp(command, "portfence");
+		}
 	}
 	closedir(dir);
 }
@@ -153,18 +178,42 @@ static int library_find(pid_t pid)
 	return lines ? found : -1; // a zombie maps nothing
 }
 
+// Returns the parent of a process, or 0.
+static pid_t parent_of(pid_t pid)
+{
+	char path[64], line[512];
+	int parent = 0;
+	snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+	FILE *file = fopen(path, "re");
+	if (!file)
+		return 0;
+	if (fgets(line, sizeof line, file) && strrchr(line, ')'))
+		sscanf(strrchr(line, ')'), ") %*c %d", &parent);
+	fclose(file);
+	return parent;
+}
+
+// Returns true if a supervisor is among the ancestors: whoever loses its parent gets it for one.
+static bool is_supervised(struct cli_processes *processes, pid_t pid)
+{
+	for (int generations = 0; pid > 1 && generations < 1000; generations++) {
+		struct member *member;
+		pid = parent_of(pid);
+		HASH_FIND(hh, processes->members, &pid, sizeof pid, member);
+		if (member && member->supervises)
+			return true;
+	}
+	return false;
+}
+
 int cli_processes_fenced(struct cli_processes *processes, pid_t pid)
 {
-	struct member *member;
-	HASH_FIND(hh, processes->members, &pid, sizeof pid, member);
-	if (member)
+	struct member *member = member_of(processes, pid);
+	if (member->fenced != NOT_ASKED)
 		return member->fenced;
-	member = calloc(1, sizeof *member);
-	if (!member)
-		exit(cli_error("out of memory"));
-	member->pid = pid;
 	member->fenced = library_find(pid);
-	HASH_ADD(hh, processes->members, pid, sizeof member->pid, member);
+	if (member->fenced <= 0 && is_supervised(processes, pid))
+		member->fenced = CLI_SUPERVISED;
 	return member->fenced;
 }
 

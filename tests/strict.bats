@@ -17,6 +17,7 @@ setup_file()
 	serve_on 8000 /usr/bin/python3 -m http.server --directory "$BATS_TEST_DIRNAME/probe" 8000
 	serve_on 53 dnsmasq -k -C /dev/null --no-resolv --no-hosts --listen-address=127.0.0.1 \
 		--bind-interfaces --address=/test/127.0.0.1 --pid-file= --user=root
+	gcc -static -o "$dir/held" "$BATS_TEST_DIRNAME/probe/hold.c"
 	musl-gcc -static -o "$dir/musl" "$BATS_TEST_DIRNAME/probe/raw.c"
 	gcc -m32 -static -o "$dir/i386" "$BATS_TEST_DIRNAME/probe/raw.c"
 	gcc -o "$dir/uring" "$BATS_TEST_DIRNAME/strict/uring.c" -luring
@@ -306,6 +307,31 @@ sys.exit(subprocess.call(["'"$DIR/musl"'", "connect", "8080"]))'
 		'echo $PORTFENCE_BLOCK; "$0" connect 8080' "$DIR/musl"
 	assert_ports_in "${lines[0]}" <<<"${lines[1]}"
 	[ "${lines[0]}" ]
+}
+
+both_hold()
+{
+	[ "$(grep -c '^1 held$' "$LOG")" -eq 2 ]
+}
+
+@test "ls and log tell the leases that came by the supervisor" {
+	for pool in "$BIND_POOL" "$LATE_POOL"; do
+		serve "$PORTFENCE" run --strict --ports "$pool" -- sh -c \
+			'"$0" 1 8080 127.0.0.1 & exec "$1" 1 8080 127.0.0.1' "$DIR/held" "$PROBE/hold"
+		wait_for 5 both_hold
+		run -0 net "$PORTFENCE" ls --all --pool "$pool"
+		echo "$output"
+		listed=$output
+		[ "$(awk '$6 == "held" { print $NF }' <<<"$output")" = strict ]
+		[ "$(awk '$6 == "hold" { print $NF }' <<<"$output")" = lease ]
+		[ "$(net "$PORTFENCE" ls --json --pool "$pool" | grep -c '"kind": *"strict"')" -eq 1 ]
+		if [ "$pool" = "$BIND_POOL" ]; then
+			net "$PORTFENCE" log | grep -E 'held.*bind|bind.*held'
+		fi
+		# shellcheck disable=SC2046 # two words
+		kill $(awk '$6 == "held" || $6 == "hold" { print $5 }' <<<"$listed" | sort -u)
+		wait_for 5 pid_gone "$PID"
+	done
 }
 
 # --- where it ends ---------------------------------------------------------------------------------
