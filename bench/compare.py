@@ -8,7 +8,8 @@ both. Given are the median, and the least and the greatest of the ratios, which 
 Writes results.json and, with gnuplot, pictures into the folder $OUT (default: beside this file).
 
 --short runs everything briefly, to see that the work is done and the ports are the pool's; its
-times mean nothing. PART is table, curves, storms, pool, churn, others or programs; without one, all.
+times mean nothing. PART is table, curves, storms, pool, churn, others, programs or strict; without
+one, all.
 """
 
 import contextlib
@@ -31,6 +32,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 BUILD = os.path.abspath(os.environ.get("B", os.path.join(os.path.dirname(HERE), "build")))
 OUT = os.environ.get("OUT", HERE)
 SHIM = os.path.join(BUILD, "libportfence.so")
+PORTFENCE = os.path.join(BUILD, "portfence")
 DRIVER = os.path.join(BUILD, "bench", "driver")
 SHORT = "--short" in sys.argv[1:]
 PORT = 1080  # of every listener
@@ -1028,6 +1030,35 @@ def others(_):
     crowd()
 
 
+def strict(_):
+    """What a strict run costs: calls that the library makes, and those that a supervisor answers."""
+    spans = {"late": (40000, 49999), "bind": (20000, 29999)}
+    pairs, rounds, count = (4, 120, 40) if is_wide() else (1, 1, 20)
+    heading("a strict run / without a fence", "median", "min", "max")
+    times = {"bare": []}
+    for _ in range(pairs):
+        with Arena("bare", 28232) as arena:
+            clients = {"bare": arena.client(port=PORT + 1)}
+            for claim, (first, last) in spans.items():
+                run = [PORTFENCE, "run", "--strict", "--ports", f"{first}-{last}", "--"]
+                for who, more in (("library", []), ("supervisor", ["env", "PORTFENCE_DISABLE=1"])):
+                    name, port = f"{claim} claim, by the {who}", PORT + 1 + len(clients)
+                    clients[name] = arena.start(
+                        arena.enter + run + more, "kernel", False, port, (first, last)
+                    )
+            for client in clients.values():
+                client.ask("listen", "tcp")
+            answers = take_turns(clients, rounds, "time", "served", count, 10)
+            expect_all_done(answers, "connect")
+            for name, found in answers.items():
+                times.setdefault(name, []).extend(found)
+    for name in times:
+        if name != "bare":
+            row("socket + connect + close", name, ratios(times, name, "bare"))
+    for name, found in times.items():
+        row("socket + connect + close", name, [n / 1000 for n in nanoseconds_each(found)], unit="µs")
+
+
 PARTS = {
     "table": table,
     "curves": all_curves,
@@ -1036,6 +1067,7 @@ PARTS = {
     "churn": churns,
     "others": others,
     "programs": other_programs,
+    "strict": strict,
 }
 
 
