@@ -180,6 +180,7 @@ static int filter_read(int fd, struct sock_filter *code, size_t room)
 
 int strict_filter_make(struct strict_filter *ret_filter, bool claims, bool uring, uint64_t mark)
 {
+	seccomp_api_set(5); // has notifications; what the kernel has, the trial tells
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
 	int fd = memfd_create("filter", MFD_CLOEXEC);
 	int result = !filter ? -ENOMEM

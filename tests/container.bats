@@ -83,3 +83,44 @@ teardown()
 	[ "$(status_of PORTS)" = 24000-24003 ]
 	[ "$(net "$PORTFENCE" log --no-header | wc -l)" -eq 3 ]
 }
+
+# Runs the raw probe in a strict run in a container: contained_strictly RANGES PODMAN-OPTION...
+contained_strictly()
+{
+	contained "${@:2}" --volume "$PROBE/raw:/raw" --entrypoint portfence fenced \
+		run --strict --ports "$1" -- /raw connect 80
+}
+
+# Writes a filter for podman that allows all but a system call.
+profile_without()
+{
+	printf '{ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+		{ "names": ["%s"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1 } ] }' "$1"
+}
+
+@test "a strict run under podman's own filter fences raw system calls, with each claim" {
+	run -0 contained fenced sh -c 'while read -r name value; do
+		[ "$name" != Seccomp: ] || echo "$value"; done </proc/self/status'
+	[ "$output" = 2 ]
+	for pool in 20000-20999 40000-40999; do
+		run -0 contained_strictly "$pool"
+		assert_ports_in "$pool" <<<"$output"
+	done
+}
+
+@test "a strict run says what a sandbox does not allow, and =auto goes on without" {
+	cd "$BATS_TEST_TMPDIR"
+	profile_without seccomp >no-filter.json
+	profile_without pidfd_getfd >no-copy.json
+	run --separate-stderr -125 contained_strictly 40000-40999 --security-opt seccomp=no-filter.json
+	assert_one_line 'the seccomp filter is refused here: Operation not permitted'
+	run --separate-stderr -125 contained_strictly 20000-20999 --security-opt seccomp=no-copy.json
+	assert_one_line 'pidfd_getfd'
+	run --separate-stderr -0 contained_strictly 40000-40999 --security-opt seccomp=no-copy.json
+	assert_ports_in 40000-40999 <<<"$output"
+	run --separate-stderr -0 contained --security-opt seccomp=no-filter.json \
+		--entrypoint portfence fenced run --strict=auto --ports 40000-40999 -- \
+		curl tcp 192.0.2.1 80
+	assert_one_line 'only what the library sees is fenced'
+	assert_ports_in 40000-40999 <<<"$output"
+}
