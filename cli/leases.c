@@ -4,8 +4,8 @@
 // Two witnesses are heard. The ledger knows which ports were taken, but also has those of programs
 // outside the fence: a reap marks what it finds. The processes know who is inside: those that have
 // the library mapped, or are below a strict run's supervisor. So a lease is what the ledger has,
-// unless its process is seen to be without either. Where the process cannot be seen (another user's, another pid namespace's, one that
-// has ended), the ledger's word stands.
+// unless its process is seen to be without either. Where the process cannot be seen (another
+// user's, another pid namespace's, one that has ended), the ledger's word stands.
 #include "leases.h"
 
 #include <portfence/reap.h>

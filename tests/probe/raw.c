@@ -100,7 +100,7 @@ static int result_print(long result)
 	return 0;
 }
 
-// ---- Calls that make the kernel choose a port ----------------------------------------------------
+// ---- Calls that make the kernel choose a port ------------------------------------------------
 
 static long by_sendmsg(int fd, struct sockaddr_in *to, bool several)
 {
@@ -160,7 +160,7 @@ static int choose(const char *verb)
 	return 0;
 }
 
-// ---- Others --------------------------------------------------------------------------------------
+// ---- Others ----------------------------------------------------------------------------------
 
 static int flags(void)
 {
