@@ -214,7 +214,9 @@ $(B)/obj/%.o: %.c $(B)/flags
 
 $(B)/unit/%: tests/unit/%.c $(core) $(B)/flags
 	@mkdir -p $(@D)
-	$(CC) $(test_cflags) $(werror) -o $@ $< $(core) -lcmocka $(LDFLAGS)
+	$(CC) $(test_cflags) $(werror) -o $@ $< $(core) -lcmocka $(unit_libraries) $(LDFLAGS)
+
+$(B)/unit/test_strict_filter: unit_libraries = -l:libseccomp.a
 
 $(B)/probe/%: tests/probe/%.c $(B)/flags
 	@mkdir -p $(@D)

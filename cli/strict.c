@@ -207,10 +207,13 @@ static void filter_explain(int error, char *reason)
 // Tries everything once with a child. Returns 0 or -errno with a line in reason.
 static int trial(char *reason)
 {
+	const struct sigaction waited = {.sa_handler = SIG_DFL};
+	struct sigaction was;
 	int status = -1;
 	*reason = 0;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, self.link) < 0)
 		return -errno;
+	sigaction(SIGCHLD, &waited, &was); // or, if it was ignored, the child leaves no status
 	pid_t child = fork();
 	if (child == 0)
 		_exit(trial_call());
@@ -225,6 +228,7 @@ static int trial(char *reason)
 	close(self.link[0]);
 	if (child > 0)
 		waitpid(child, &status, 0);
+	sigaction(SIGCHLD, &was, NULL);
 	if (result == 0 && status != 0) {
 		snprintf(reason, PF_SEGMENT_TEXT,
 			"the kernel takes no answer with a file (SECCOMP_ADDFD_FLAG_SEND, Linux "

@@ -118,6 +118,17 @@ NAMES=(unshare --mount -- sh -c
 	wire_sources | assert_ports_in "$LATE_POOL"
 }
 
+@test "a program that nobody may look into gets no port of a bind pool, and a line says so" {
+	cp "$DIR/musl" unreadable
+	chmod 711 unreadable
+	cp "$PORTFENCE" "$SHIM" .
+	run --separate-stderr net "${NOBODY[@]}" ./portfence run --strict --ports "$BIND_POOL" -- \
+		./unreadable connect 8080
+	[ "$output" = EACCES ]
+	assert_one_line 'unreadable (pid'
+	assert_one_line 'it is closed to portfence'
+}
+
 @test "an ordinary user's strict run needs no privilege, with each claim" {
 	cp "$PORTFENCE" "$SHIM" .
 	for pool in "$BIND_POOL" "$LATE_POOL"; do
@@ -231,6 +242,30 @@ import socket, subprocess
 held = [socket.create_connection(("127.0.0.1", 8080)) for _ in range(2)]
 subprocess.run(["'"$DIR/musl"'", "connect", "8080"])'
 		[ "$output" = EADDRNOTAVAIL ]
+	done
+}
+
+# Runs the raw probe beside a program that holds two ports: full RANGES POLICY-LINE COMMAND...
+beside_two()
+{
+	printf '%s\n' '[pool default]' "ports = $1" "$2" >policy.conf
+	net "$PORTFENCE" run --strict --policy policy.conf -- /usr/bin/python3 -c '
+import socket, subprocess, sys
+held = [socket.socket(), socket.socket(), socket.socket(type=socket.SOCK_DGRAM), socket.socket(type=socket.SOCK_DGRAM)]
+for s in held: s.bind(("127.0.0.1", 0))
+sys.exit(subprocess.call(sys.argv[1:]))' "${@:3}"
+}
+
+@test "a bind pool that others exhausted: the errors, and the policy that falls back" {
+	for verb in any listen; do
+		[ "$(beside_two 25100-25101 '' "$DIR/musl" $verb)" = EADDRINUSE ]
+	done
+	for verb in datagram message messages named; do
+		[ "$(beside_two 25100-25101 '' "$DIR/musl" $verb 8080)" = EAGAIN ]
+	done
+	for verb in connect datagram any; do
+		run -0 beside_two 25100-25101 'exhausted = fallback' "$DIR/musl" $verb 8080
+		assert_ports_in 32768-60999 <<<"$output"
 	done
 }
 
@@ -425,6 +460,14 @@ asks_supervisor()
 	echo go >gate
 	wait_for_line 'does not honour'
 	net sysctl -qw net.ipv4.ip_local_port_range='32768 60999'
+}
+
+@test "whoever starts it may ignore SIGCHLD; =auto is strict where that is possible" {
+	run -0 net /usr/bin/python3 -c 'import os, signal, sys
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+os.execv(sys.argv[1], sys.argv[1:])' "$PORTFENCE" run --strict=auto --ports "$LATE_POOL" -- \
+		"$DIR/musl" connect 8080
+	assert_ports_in "$LATE_POOL" <<<"$output"
 }
 
 @test "status, signals, standard input and job control are the program's" {
