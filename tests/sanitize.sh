@@ -28,7 +28,7 @@ address)
 undefined)
 	export UBSAN_OPTIONS="log_path=$log:print_stacktrace=1"
 	# It wants nothing of the programs it is in.
-	files+=(tests/{dlopen,ftp,programs,proxy}.bats)
+	files+=(tests/{dlopen,ftp,programs,proxy,strict}.bats)
 	;;
 thread)
 	export TSAN_OPTIONS="log_path=$log:exitcode=99:halt_on_error=1"
