@@ -170,6 +170,18 @@ emulate()
 	done
 }
 
+@test "a strict run stops no call of a 32-bit program, nor of a musl one, that the library made" {
+	for each in "$P32/probe/each" "$MUSL/probe/each"; do
+		for pool in "$BIND_POOL" "$LATE_POOL"; do
+			run --separate-stderr net strace -f -qq -e trace=ioctl -o "$BATS_TEST_TMPDIR/log" \
+				"$PAIR/portfence" run --strict --ports "$pool" -- "$each" 127.0.0.1 8080
+			assert_each_in "$pool"
+			# One is the trial, one the look at the network namespace.
+			[ "$(grep -c NOTIF_RECV "$BATS_TEST_TMPDIR/log")" -le 2 ]
+		done
+	done
+}
+
 @test "both libraries serve from where they are installed" {
 	build "$PAIR" gcc M32=1 install DESTDIR="$BATS_TEST_TMPDIR"
 	for folder in "$P32/probe" "$PROBE"; do
