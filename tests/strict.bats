@@ -168,6 +168,10 @@ NAMES=(unshare --mount -- sh -c
 	done
 }
 
+@test "the mark of a call is gone when the next one is made" {
+	assert_strict_prints "$PROBE/raw" behind 8080
+}
+
 @test "a family with bits that the kernel does not look at is seen" {
 	run -0 net strace -qq -f -e trace=ioctl -o log "$PORTFENCE" run --strict --ports "$LATE_POOL" \
 		-- "$PROBE/raw" domain

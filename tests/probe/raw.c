@@ -2,9 +2,10 @@
 // Makes the calls that choose ports past every library: by syscall(2), or, with `socketcall` in
 // front, by socketcall(2). It is built for other word sizes and C libraries, too.
 //
-//	raw connect|datagram|message|messages|named|again|fastopen|sendfast PORT
-//	raw any|listen|udpany|deferred
-//	raw explicit PORT | raw flags | raw full | raw domain | raw uring | raw x32 | raw int80
+//	raw connect|datagram|message|messages|named|again|fastopen|deferred PORT
+//	raw any|listen|udpany
+//	raw explicit PORT | raw flags | raw full | raw domain | raw uring | raw x32
+//	raw int80|behind PORT
 //	raw times COUNT PORT | raw threads COUNT PORT | raw unix PATH | raw owner
 //
 // Prints the port that the socket has, or what the call made of it.
@@ -216,6 +217,27 @@ static int by_int80(int port)
 	return 0;
 }
 
+// A call with three arguments right behind one of the library's, which leaves what it left in the
+// other registers.
+static int behind(int port)
+{
+	struct sockaddr_in to = at(port);
+	int listener = socket(AF_INET, SOCK_STREAM, 0);
+	long fd = -ENOSYS;
+	if (listen(listener, 1) < 0)
+		err(1, "listen");
+#if defined __x86_64__ && defined __LP64__
+	__asm__ volatile("syscall"
+			 : "=a"(fd)
+			 : "a"(SYS_socket), "D"(AF_INET), "S"(SOCK_STREAM), "d"(0)
+			 : "rcx", "r11", "memory");
+#endif
+	if (fd < 0 || CONNECT((int)fd, &to) < 0)
+		return result_print(-1);
+	port_print((int)fd);
+	return 0;
+}
+
 static void nothing(int number)
 {
 	(void)number;
@@ -323,6 +345,8 @@ int main(int argc, char **argv)
 		return result_print(syscall(SYS_io_uring_setup, 0L, NULL));
 	if (!strcmp(verb, "int80"))
 		return by_int80(number);
+	if (!strcmp(verb, "behind"))
+		return behind(number);
 	if (!strcmp(verb, "times"))
 		return times(number, atoi(argv[3]));
 	if (!strcmp(verb, "threads"))
