@@ -116,8 +116,8 @@ static int call_add(scmp_filter_ctx filter, enum strict_call call,
 	if (!first)
 		return seccomp_rule_add_array(filter, SCMP_ACT_NOTIFY, number, conditions, all);
 	for (unsigned half = 0; half < 2 && result == 0; half++) {
-		all[conditions] =
-			SCMP_CMP(first + half, SCMP_CMP_NE, (uint32_t)(half ? mark >> 32 : mark));
+		all[conditions] = SCMP_CMP(
+			first + half, SCMP_CMP_NE, (uint32_t)(half ? mark >> 32 : mark), 0);
 		result = seccomp_rule_add_array(
 			filter, SCMP_ACT_NOTIFY, number, conditions + 1, all);
 	}
@@ -128,7 +128,7 @@ static int call_add(scmp_filter_ctx filter, enum strict_call call,
 static int socketcall_add(scmp_filter_ctx filter, enum strict_call call)
 {
 	return seccomp_rule_add(filter, SCMP_ACT_NOTIFY, SCMP_SYS(socketcall), 1,
-		SCMP_A0(SCMP_CMP_EQ, calls[call].socketcall));
+		SCMP_A0(SCMP_CMP_EQ, calls[call].socketcall, 0));
 }
 
 // Sends every call that can make the kernel choose a port to the supervisor. Returns 0 or -errno.
@@ -139,7 +139,7 @@ static int calls_add(scmp_filter_ctx filter, bool claims, uint64_t mark)
 		SCMP_A0(SCMP_CMP_MASKED_EQ, UINT32_MAX, AF_INET),
 		SCMP_A0(SCMP_CMP_MASKED_EQ, UINT32_MAX, AF_INET6),
 	};
-	const struct scmp_arg_cmp addressed = SCMP_A4(SCMP_CMP_NE, 0);
+	const struct scmp_arg_cmp addressed = SCMP_A4(SCMP_CMP_NE, 0, 0);
 	int result = 0;
 	if (!claims) {
 		for (int i = 0; i < 2 && result == 0; i++)
@@ -158,7 +158,7 @@ static int calls_add(scmp_filter_ctx filter, bool claims, uint64_t mark)
 static int filter_write(scmp_filter_ctx filter, bool claims, bool uring, uint64_t mark)
 {
 	int result = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ERRNO(ENOSYS));
-	if (result == 0 && OTHER)
+	if (result == 0 && OTHER != 0)
 		result = seccomp_arch_add(filter, OTHER);
 	if (result == 0 && !uring)
 		result = seccomp_rule_add(

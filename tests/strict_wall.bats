@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # run --strict behind a firewall that drops, and counts, whatever leaves from outside the pool.
 
-# shellcheck disable=SC2154 # `run` sets output
+# shellcheck disable=SC2154,SC2030,SC2031 # `run` sets output and status
 # shellcheck disable=SC2016 # shells inside have variables of their own
 load test_helper
 
@@ -128,6 +128,46 @@ assert_passes()
 		curl -sS -o page http://host.test:8000/raw.c
 	[ "$status" -eq 6 ] # no such host
 	grep -Ex '0 [1-9][0-9]* 0' <<<"$(dropped)"
+}
+
+# Runs a command without --strict, whatever it is, with each claim; what the wall drops must match:
+# assert_escapes PATTERN COMMAND...
+assert_escapes()
+{
+	local pool pattern=$1
+	shift
+	for pool in "$BIND_POOL" "$LATE_POOL"; do
+		wall "$pool"
+		run net "${NAMES[@]}" timeout 2 "$PORTFENCE" run --force --ports "$pool" -- "$@"
+		echo "$pool: $*: $status, dropped $(dropped)"
+		grep -Ex "$pattern" <<<"$(dropped)"
+	done
+}
+
+@test "without --strict, names are not resolved: the queries are dropped, and nothing else" {
+	for client in "$DIR/go http://host.test:8000/raw.c" "$DIR/musl host.test 8000" \
+		"busybox wget -qO page http://host.test:8000/raw.c" \
+		"java -cp $DIR Get http://host.test:8000/raw.c" "ssh -F $DIR/ssh_config host.test true" \
+		"curl -sS -o page http://host.test:8000/raw.c"; do
+		# shellcheck disable=SC2086 # words
+		assert_escapes '0 [1-9][0-9]* 0' $client
+		[ "$status" -ne 0 ]
+	done
+}
+
+@test "without --strict, by address: connections of Go and static programs are dropped, no others" {
+	for client in "$DIR/go http://10.98.0.2:8000/raw.c" "$DIR/musl 10.98.0.2 8000" \
+		"busybox wget -qO page http://10.98.0.2:8000/raw.c"; do
+		# shellcheck disable=SC2086 # words
+		assert_escapes '[1-9][0-9]* 0 0' $client
+	done
+	for client in "java -cp $DIR Get http://10.98.0.2:8000/raw.c" \
+		"ssh -F $DIR/ssh_config 10.98.0.2 true" \
+		"curl -sS -o page http://10.98.0.2:8000/raw.c"; do
+		# shellcheck disable=SC2086 # words
+		assert_escapes '0 0 0' $client
+		[ "$status" -eq 0 ]
+	done
 }
 
 @test "a Go client by host name" {
