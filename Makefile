@@ -34,8 +34,9 @@ command_cflags = -fPIE -U_FORTIFY_SOURCE $(if $(SAN),,-D_FORTIFY_SOURCE=2)
 test_cflags = $(cflags) -pthread
 
 hardened = -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed
-# It is loaded into every process: one mapping for code and constants, no start files.
-fence_ldflags = -shared $(hardened) -Wl,-z,noseparate-code $(if $(filter coverage,$(SAN)),,-nostartfiles) \
+# It is loaded into every process: one mapping for code and constants, no start files; what starts
+# and connects write lies in one page, which takes sections sorted by name (core/atomics.h).
+fence_ldflags = -shared $(hardened) -Wl,-z,noseparate-code -Wl,--sort-section=name $(if $(filter coverage,$(SAN)),,-nostartfiles) \
 	$(if $(SAN),,-Wl,-z,defs -Wl,--version-script=shim/exports.map)
 
 core = $(patsubst %.c,$(B)/obj/%.o,$(wildcard core/*.c))

@@ -23,17 +23,18 @@
 #include <string.h>
 #include <sys/socket.h>
 
-struct pf_fence_self pf_fence_self PF_TOGETHER;
+_Alignas(4096) struct pf_fence_self pf_fence_self __attribute__((section(".bss.portfence_0")));
 
-// What a process knows besides. What every start writes is in front, in one page.
+// What a process knows besides. What every start writes is in front, in the page of what every
+// connect reads, which is in front of it.
 static struct {
-	_Alignas(4096) atomic_flag begun; // to read the environment
+	atomic_flag begun; // to read the environment
 	bool quiet;
 	bool asks_who;       // a rule is about users or groups
 	uint64_t candidates; // of the rules, those that may be about this program
 	struct pf_policy policy;
 	char error[PF_SEGMENT_TEXT];
-} self;
+} self __attribute__((section(".bss.portfence_2")));
 
 // Writes "VARIABLE: why" into self.error. Returns PF_FENCE_CLOSED.
 static enum pf_fence close_for(const char *variable, const char *why)
