@@ -164,6 +164,20 @@ assert_echoes()
 	assert_job toybox toybox job udp/53
 }
 
+# Debian's two busyboxes exclude each other; the static one is installed, and refused below.
+@test "a page, a connection, a name that the C library asks DNS for" {
+	apt-get -qq -o APT::Sandbox::User=root download busybox
+	dpkg -x busybox_*.deb .
+	job()
+	{
+		with_names bin/busybox wget -q -O out http://web.test:8080/file
+		cmp out "$BUILT/www/file"
+		printf 'GET /file HTTP/1.0\r\n\r\n' | fenced bin/busybox nc 127.0.0.1 8080 |
+			sed '1,/^\r$/d' | cmp - "$BUILT/www/file"
+	}
+	assert_job 'busybox, dynamic' busybox-static job udp/53
+}
+
 # --- what cannot be fenced, and says so ------------------------------------------------------
 
 @test "a load generator of Go's" {
