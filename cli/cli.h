@@ -136,6 +136,9 @@ const char *cli_segment_dir(void);
 // Returns the directory of a policy's segments: its own, or that.
 const char *cli_policy_dir(const struct pf_policy_place *place);
 
+// Reads the name of a process as it is, "" if that cannot be had.
+void cli_process_command(pid_t pid, char command[PF_COMMAND]);
+
 // Which process has a socket: all of /proc, read once.
 struct cli_processes;
 struct cli_processes *cli_processes_new(void);

@@ -22,7 +22,7 @@
 struct owner {
 	uint64_t inode;
 	pid_t pid;
-	char command[16]; // TASK_COMM_LEN
+	char command[PF_COMMAND];
 	UT_hash_handle hh;
 };
 
@@ -46,18 +46,24 @@ void cli_clean(char *text)
 			*text = '?';
 }
 
-// Reads the name of a process, "?" if it has just ended; odd characters become '?'.
-static void command_read(pid_t pid, char command[16])
+void cli_process_command(pid_t pid, char command[PF_COMMAND])
 {
 	char path[64];
 	snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
-	strcpy(command, "?");
 	FILE *file = fopen(path, "re");
-	if (!file)
-		return;
-	if (fgets(command, 16, file))
+	memset(command, 0, PF_COMMAND);
+	if (file && fgets(command, PF_COMMAND, file))
 		command[strcspn(command, "\n")] = 0;
-	fclose(file);
+	if (file)
+		fclose(file);
+}
+
+// Reads the name of a process, "?" if it has just ended; odd characters become '?'.
+static void command_read(pid_t pid, char command[PF_COMMAND])
+{
+	cli_process_command(pid, command);
+	if (!*command)
+		strcpy(command, "?");
 	cli_clean(command);
 }
 
@@ -107,7 +113,7 @@ static void process_read(struct cli_processes *processes, pid_t pid)
 		if (sscanf(target, "socket:[%llu]", &inode) == 1)
 			owner_add(processes, inode, pid);
 		else if (!strcmp(target, "anon_inode:seccomp notify")) {
-			char command[16];
+			char command[PF_COMMAND];
 			command_read(pid, command);
 			member_of(processes, pid)->supervises = !strcmp(command, "portfence");
 		}

@@ -97,14 +97,13 @@ uint64_t strict_target_netns(pid_t pid);
 // honour the range there.
 int strict_target_socket(const struct strict_request *request, const struct pf_ranges *ranges);
 
-// Who a caller is: its effective IDs, the path of its program ("": nobody may know), its name.
+// Who a caller is: its effective IDs, the path of its program ("": nobody may know).
 struct strict_identity {
 	uid_t uid;
 	gid_t gid;
 };
 bool strict_target_identity(pid_t pid, struct strict_identity *ret_identity);
 void strict_target_program(pid_t pid, char path[PF_SEGMENT_TEXT]);
-void strict_target_command(pid_t pid, char command[PF_COMMAND]);
 
 // Says of a caller, once for each in turn, that its call fails, and why.
 void strict_target_complain(const struct strict_request *request, const char *why);

@@ -302,7 +302,7 @@ static void lease_tell(const struct claim *claim, uint16_t port)
 		.peer = claim->peer};
 	strict_target_identity(claim->request->pid, &identity);
 	lease.uid = identity.uid;
-	strict_target_command(claim->request->pid, lease.command);
+	cli_process_command(claim->request->pid, lease.command);
 	pf_ring_add(&claim->segment->ring, &lease);
 }
 
@@ -379,8 +379,7 @@ static int claim_by_range(struct claim *claim)
 	pf_pool_give(claim->pool, claim->stripe, port);
 	for (uint32_t i = 0; i < ranges->count; i++)
 		if (port >= ranges->range[i].first && port <= ranges->range[i].last) {
-			uint32_t both =
-				(uint32_t)ranges->range[i].last << 16 | ranges->range[i].first;
+			uint32_t both = pf_claim_option(ranges->range[i]);
 			return setsockopt(claim->fd, SOL_IP, IP_LOCAL_PORT_RANGE, &both,
 				       sizeof both) < 0
 				? -EADDRNOTAVAIL
@@ -392,6 +391,13 @@ static int claim_by_range(struct claim *claim)
 // ---- The calls -------------------------------------------------------------------------------
 
 // Each returns 0 if the kernel is to go on with the call, 1 if it is done, or -errno.
+
+// The same of a claim, after which the kernel goes on: also where the socket turned out to be bound
+// by whomever, and where the kernel is to choose.
+static int go_on_after(int claimed)
+{
+	return claimed == -EINVAL || claimed == 1 ? 0 : claimed;
+}
 
 // An address in the caller's memory.
 struct address {
@@ -432,11 +438,9 @@ static int claim_connect(struct claim *claim, const struct address *to)
 {
 	if (!to->inet || !claim_choose(claim, &to->endpoint))
 		return 0;
-	int result = strict_pool_is_late(claim->scene, claim->pool)
-		? claim_by_range(claim)
-		: claim_make(claim, EADDRNOTAVAIL);
-	// It is bound, by whomever.
-	return result == -EINVAL || result == 1 ? 0 : result;
+	return go_on_after(strict_pool_is_late(claim->scene, claim->pool)
+			? claim_by_range(claim)
+			: claim_make(claim, EADDRNOTAVAIL));
 }
 
 // A UDP socket's first datagram, or its connect.
@@ -444,8 +448,7 @@ static int claim_datagram(struct claim *claim, const struct address *to)
 {
 	if (!claim_choose(claim, to->inet ? &to->endpoint : NULL))
 		return 0;
-	int result = claim_make(claim, EAGAIN);
-	return result == -EINVAL || result == 1 ? 0 : result;
+	return go_on_after(claim_make(claim, EAGAIN));
 }
 
 static int serve_connect(struct claim *claim)
@@ -549,8 +552,7 @@ static int serve_listen(struct claim *claim)
 	if (claim->protocol != PF_POLICY_TCP || !claim_choose(claim, NULL))
 		return 0;
 	claim->how = PF_HOW_LISTEN;
-	result = claim_make(claim, EADDRINUSE);
-	return result == -EINVAL || result == 1 ? 0 : result;
+	return go_on_after(claim_make(claim, EADDRINUSE));
 }
 
 static int serve(struct claim *claim)

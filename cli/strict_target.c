@@ -183,8 +183,7 @@ static int netns_enter(pid_t pid)
 // Makes a socket as the caller wants it. Returns it, or -errno.
 static int socket_make(const struct strict_request *request, const struct pf_ranges *ranges)
 {
-	const struct pf_range range = ranges->range[0];
-	const uint32_t both = (uint32_t)range.last << 16 | range.first;
+	const uint32_t both = pf_claim_option(ranges->range[0]);
 	int fd = socket((int)request->argument[0], (int)request->argument[1] | SOCK_CLOEXEC,
 		(int)request->argument[2]);
 	if (fd < 0)
@@ -267,18 +266,6 @@ void strict_target_program(pid_t pid, char path[PF_SEGMENT_TEXT])
 	path[length > 0 ? length : 0] = 0;
 }
 
-void strict_target_command(pid_t pid, char command[PF_COMMAND])
-{
-	char path[64];
-	snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
-	FILE *file = fopen(path, "re");
-	memset(command, 0, PF_COMMAND);
-	if (file && fgets(command, PF_COMMAND, file))
-		command[strcspn(command, "\n")] = 0;
-	if (file)
-		fclose(file);
-}
-
 void strict_target_complain(const struct strict_request *request, const char *why)
 {
 	static pid_t last;
@@ -286,7 +273,7 @@ void strict_target_complain(const struct strict_request *request, const char *wh
 	if (request->pid == last)
 		return;
 	last = request->pid;
-	strict_target_command(request->pid, command);
+	cli_process_command(request->pid, command);
 	cli_clean(command);
 	cli_error("%s (pid %d) gets no port: %s", command, (int)request->pid, why);
 }

@@ -427,7 +427,7 @@ static ssize_t connect_by_bind(struct seeker *seeker, const struct operation *op
 // Narrows the kernel's choice to first..last. Returns 0 or -errno.
 static int range_set(int fd, uint16_t first, uint16_t last)
 {
-	uint32_t range = (uint32_t)last << 16 | first;
+	uint32_t range = pf_claim_option((struct pf_range){first, last});
 	return (int)pf_sys(SYS_setsockopt, fd, SOL_IP, IP_LOCAL_PORT_RANGE, &range, sizeof range);
 }
 
@@ -821,6 +821,7 @@ __attribute__((noinline)) static ssize_t connect_plainly_settle(struct pf_fd sta
 	struct seeker seeker;
 	seeker_start(&seeker, operation->fd, state, ticket, PF_STRIPE_TCP, destination);
 	if (state.flags & PF_FD_BOUND) {
+		lease_tell(&seeker, port, PF_HOW_BIND);
 		connect_refused(&seeker);
 		return result;
 	}
@@ -865,8 +866,10 @@ static bool connect_plainly(
 	uint32_t start = random_below(pool->ranges.ports);
 	if (pf_rarely(pf_pool_take_at_once(pool, stripe, destination.port, now, start, &port) < 0))
 		return false;
-	if (pf_rarely((late ? range_set(fd, port, port) : bind_plainly(fd, state, port)) < 0)) {
-		pf_pool_refuse(pool, stripe, port);
+	int claimed = late ? range_set(fd, port, port) : bind_plainly(fd, state, port);
+	if (pf_rarely(claimed < 0)) {
+		// As the whole story has it: only that is about the port.
+		(claimed == -EADDRINUSE ? pf_pool_refuse : pf_pool_give)(pool, stripe, port);
 		return false;
 	}
 	struct pf_fd lease = {.port = port,

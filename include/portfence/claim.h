@@ -14,6 +14,12 @@
 #define IP_BIND_ADDRESS_NO_PORT 24 // ip(7), Linux 4.2
 #endif
 
+// Returns a range as IP_LOCAL_PORT_RANGE takes it (ip(7)).
+static inline uint32_t pf_claim_option(struct pf_range range)
+{
+	return (uint32_t)range.last << 16 | range.first;
+}
+
 // Returns PF_CLAIM_LATE if the kernel honours IP_LOCAL_PORT_RANGE for every one of these ports: it
 // knows the option (tried on socket `fd`), and all lie inside net.ipv4.ip_local_port_range and none
 // in net.ipv4.ip_local_reserved_ports. Else PF_CLAIM_BIND; -errno if this process cannot tell (no
