@@ -19,11 +19,6 @@ teardown()
 	world_end
 }
 
-no_lease_left()
-{
-	[ "$(status_of LEASED)" -eq 0 ]
-}
-
 # Ends the companion and checks that it left nothing.
 assert_ends_clean()
 {

@@ -25,11 +25,6 @@ library()
 	find /usr/lib /usr/lib64 -name "$1" -print -quit | grep .
 }
 
-no_lease_left()
-{
-	[ "$(status_of LEASED)" -eq 0 ]
-}
-
 # Runs a command with the fence and another library preloaded, in both orders and with each claim;
 # the ports it prints must be in the pool: assert_beside LIBRARY COMMAND...
 assert_beside()

@@ -75,10 +75,8 @@ assert_strict_prints()
 	done
 }
 
-# Put in front of a command: nobody runs it; names are resolved by the server on loopback.
+# Put in front of a command: nobody runs it.
 NOBODY=(setpriv --reuid 65534 --regid 65534 --clear-groups --)
-NAMES=(unshare --mount -- sh -c
-	'mount --bind "$1" /etc/resolv.conf && shift && exec "$@"' sh "$BATS_FILE_TMPDIR/resolv.conf")
 
 # --- programs ------------------------------------------------------------------------------------
 

@@ -101,9 +101,6 @@ found = {c["counter"]["name"]: c["counter"]["packets"] for c in json.load(sys.st
 print(found["by_tcp"], found["by_dns"], found["by_udp"])'
 }
 
-NAMES=(unshare --mount -- sh -c
-	'mount --bind "$1" /etc/resolv.conf && shift && exec "$@"' sh "$BATS_FILE_TMPDIR/resolv.conf")
-
 # Runs a command in a strict run behind the wall, with each claim: it must work, and nothing be
 # dropped.
 assert_passes()

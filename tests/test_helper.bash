@@ -204,6 +204,11 @@ servers_end()
 	rm "$file"
 }
 
+# Put in front of a command: its names are resolved as resolv.conf in the file's folder says.
+# shellcheck disable=SC2016,SC2034 # the inner shell's; for the files
+NAMES=(unshare --mount -- sh -c
+	'mount --bind "$1" /etc/resolv.conf && shift && exec "$@"' sh "${BATS_FILE_TMPDIR-}/resolv.conf")
+
 # --- wrapped commands ------------------------------------------------------------------------
 
 # Runs a command in the namespace and in the fence: fence RANGES COMMAND...
@@ -241,15 +246,20 @@ wire_end()
 	grep -q '^end, 0 lost$' "$WIRE"
 }
 
-# The source ports on the wire, without the datagrams that are servers' answers.
-wire_sources()
+# What was on the wire, without the datagrams that are servers' answers.
+wire_packets()
 {
 	local served
 	served=$(cat "$BATS_FILE_TMPDIR/served" "$BATS_TEST_TMPDIR/served" 2>/dev/null | tr '\n' ' ')
 	awk -v served="$served" '
 		BEGIN { n = split(served, s); for (i = 1; i <= n; i++) is_server["udp", s[i]] = 1 }
-		$1 != "tcp" && $1 != "udp" { next }
-		!(($1, $2) in is_server) { print $2 }' "$WIRE"
+		($1 == "tcp" || $1 == "udp") && !(($1, $2) in is_server)' "$WIRE"
+}
+
+# The source ports of that.
+wire_sources()
+{
+	wire_packets | cut -d' ' -f2
 }
 
 # The local ports an strace -yy log shows: of TCP sockets, and those the kernel told the program.
@@ -322,6 +332,12 @@ status_of()
 		NR == 1 { for (i = 1; i <= NF; i++) if ($i == column) at = i }
 		NR == 2 && at { print $at; found = 1 }
 		END { exit !found }'
+}
+
+# True once no port of the first pool is leased.
+no_lease_left()
+{
+	[ "$(status_of LEASED)" -eq 0 ]
 }
 
 # Fails unless standard error was exactly one line of portfence, which contains TEXT.

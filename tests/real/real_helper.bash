@@ -31,9 +31,7 @@ names_start()
 # Runs a command of the job where /etc/resolv.conf names that server.
 with_names()
 {
-	# shellcheck disable=SC2016 # the inner shell's
-	net unshare --mount sh -c 'mount --bind "$0" /etc/resolv.conf && exec "$@"' \
-		"$BATS_FILE_TMPDIR/resolv.conf" "${FENCE[@]}" "$@"
+	net "${NAMES[@]}" "${FENCE[@]}" "$@"
 }
 
 # Starts a server of the job and waits until it listens: serve_fenced PORT COMMAND...
@@ -49,11 +47,7 @@ serve_fenced()
 # datagrams that are no server's answers. A file whose companions call out, too, has its own.
 packets()
 {
-	local served
-	served=$(cat "$BATS_FILE_TMPDIR/served" "$BATS_TEST_TMPDIR/served" 2>/dev/null | tr '\n' ' ')
-	awk -v served="$served" -v asked="$COMPANION_ASKS" '
-		BEGIN { n = split(served, s); for (i = 1; i <= n; i++) is_server["udp", s[i]] = 1 }
-		($1 == "tcp" || $1 == "udp") && $3 != asked && !(($1, $2) in is_server)' "$WIRE"
+	wire_packets | awk -v asked="$COMPANION_ASKS" '$3 != asked'
 }
 
 # --- how it is judged ------------------------------------------------------------------------
@@ -141,11 +135,6 @@ watch()
 	"$1"
 	wire_end
 	packets >"$2"
-}
-
-no_lease_left()
-{
-	[ "$(status_of LEASED)" -eq 0 ]
 }
 
 # --- which calls a program makes -------------------------------------------------------------
