@@ -215,9 +215,11 @@ $(B)/obj/%.o: %.c $(B)/flags
 
 $(B)/unit/%: tests/unit/%.c $(core) $(B)/flags
 	@mkdir -p $(@D)
-	$(CC) $(test_cflags) $(werror) -o $@ $< $(core) -lcmocka $(unit_libraries) $(LDFLAGS)
+	$(CC) $(test_cflags) $(werror) -o $@ $< $(core) -lcmocka $(wrap) $(unit_libraries) \
+		$(LDFLAGS)
 
 $(B)/unit/test_strict_filter: unit_libraries = -l:libseccomp.a
+$(B)/unit/test_segment: wrap = -Wl,--wrap=mmap
 
 $(B)/probe/%: tests/probe/%.c $(B)/flags
 	@mkdir -p $(@D)
