@@ -82,7 +82,7 @@ struct search {
 // Returns the ports of this rank in a word, for a newcomer in `stripe`: TCP to a destination minds
 // whole ports too, a whole port minds every destination. Inline: it is all that a search does.
 static inline uint64_t candidates(uint32_t stripe, const struct pf_layout_word *word,
-	const struct pf_layout_word *whole, enum rank rank)
+	const struct pf_layout_word *whole, uint64_t rank)
 {
 	uint64_t used = pf_word_get(&word->used);
 	if (stripe >= PF_STRIPE_TCP)
@@ -93,7 +93,7 @@ static inline uint64_t candidates(uint32_t stripe, const struct pf_layout_word *
 		return ~used;
 	used |= pf_word_get(&word->current);
 	uint64_t previous = pf_word_get(&word->previous);
-	return rank == RANK_PREVIOUS ? previous & ~used : ~(previous | used);
+	return (rank == RANK_PREVIOUS ? previous : ~previous) & ~used;
 }
 
 // Returns true if the bit in `mask` of the word was clear and is now set by us.
@@ -220,31 +220,36 @@ static int32_t take_best(const struct search *search, uint64_t known, uint64_t t
 	return index >= 0 ? index : take_of_rank(search, RANK_UNUSED);
 }
 
-// Takes a free port in the word of index `first`, at or behind it: all the search there is while a
-// stripe has room. Returns its index with the port, or -1, which says nothing.
-static inline int32_t take_at_once(struct pf_pool *pool, uint32_t stripe, uint16_t avoid,
-	uint64_t now, uint32_t first, uint16_t *ret_port)
+// Takes a port of the best rank that is left in the word of index `first`, at or behind it, or with
+// `around` before it, too: all the search there is while a stripe has room. Returns how many it
+// passed over, or -EAGAIN, which says nothing.
+__attribute__((always_inline)) static inline int take_at_once(struct pf_pool *pool, uint32_t stripe,
+	uint16_t avoid, uint64_t now, uint32_t first, bool around, uint16_t *ret_port)
 {
 	const struct pf_layout_stripe *header = stripe_header(pool, stripe);
 	struct pf_layout_word *word = pf_pool_word(pool, stripe, first / 64);
 	struct pf_layout_word *whole = pf_pool_word(pool, PF_STRIPE_WHOLE, first / 64);
-	if (pf_rarely(pf_word_get(&header->rank) != RANK_FREE ||
+	uint64_t rank = pf_word_get(&header->rank);
+	if (pf_rarely(rank > RANK_PREVIOUS ||
 		    pf_elapsed_ms(pf_word_get(&header->turned_ms), now) > pool->hold_ms / 2))
-		return -1;
-	uint64_t bits = candidates(stripe, word, whole, RANK_FREE) >> first % 64;
-	uint32_t index = first + (bits ? (unsigned)__builtin_ctzll(bits) : 0);
+		return -EAGAIN;
+	uint64_t all = candidates(stripe, word, whole, rank), bits = all >> first % 64;
+	if (around)
+		bits |= all << (64 - first) % 64;
+	uint32_t steps = bits ? (uint32_t)__builtin_ctzll(bits) : 0;
+	uint32_t index = first - first % 64 + (first + steps) % 64;
 	if (pf_rarely(!bits || index >= pool->ranges.ports))
-		return -1;
+		return -EAGAIN;
 	*ret_port = pf_ranges_port(&pool->ranges, index);
 	if (pf_rarely(*ret_port == avoid || !claim_bit(stripe, word, whole, 1ull << index % 64)))
-		return -1;
-	return (int32_t)index;
+		return -EAGAIN;
+	return (int)steps;
 }
 
 int pf_pool_take_at_once(struct pf_pool *pool, uint32_t stripe, uint16_t avoid, uint64_t now,
 	uint32_t start, uint16_t *ret_port)
 {
-	return take_at_once(pool, stripe, avoid, now, start, ret_port) < 0 ? -EAGAIN : 0;
+	return take_at_once(pool, stripe, avoid, now, start, true, ret_port);
 }
 
 // pf_pool_take, if nothing was to be had at once.
@@ -282,10 +287,10 @@ int pf_pool_take(struct pf_pool *pool, uint32_t stripe, uint16_t avoid, uint64_t
 {
 	if (*start >= pool->ranges.ports)
 		*start = 0;
-	int32_t index = take_at_once(pool, stripe, avoid, now, *start, ret_port);
-	if (pf_rarely(index < 0))
+	int steps = take_at_once(pool, stripe, avoid, now, *start, false, ret_port);
+	if (pf_rarely(steps < 0))
 		return take_by_search(pool, stripe, avoid, now, start, ret_port);
-	*start = (uint32_t)index + 1;
+	*start += (uint32_t)steps + 1;
 	return 0;
 }
 

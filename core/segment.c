@@ -277,6 +277,7 @@ static void view_set(const struct pf_policy *policy, uint32_t destinations, void
 		pool->quota = policy->pool[i].quota;
 		pool->exhausted = policy->pool[i].exhausted;
 		pool->wait_ms = policy->pool[i].wait_ms;
+		pool->place = i;
 		pool->stripe_size = pf_layout_stripe_size(pool->ranges.ports);
 		pool->stripe = (unsigned char *)base + offset;
 		pool->shared = table_of(base) + i;

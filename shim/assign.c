@@ -42,6 +42,7 @@
 #include "atomics.h"
 #include "random.h"
 #include "util.h"
+#include "window.h"
 
 #include <portfence/claim.h>
 #include <portfence/endpoint.h>
@@ -56,6 +57,10 @@
 
 // Ports that a late claim tries one by one before the kernel searches the range.
 #define LATE_TRIES 4
+
+// Used ports in a row, from a random one, that make a window crowded: so it is left when about
+// two thirds of it are used, and the rest is as hard to guess as before.
+#define CROWDED_STEPS 4
 
 // The program's own call, to be made when the socket has its port, and perhaps again with another.
 struct operation {
@@ -93,6 +98,23 @@ struct seeker {
 static uint32_t random_below(uint32_t count)
 {
 	return (uint32_t)((pf_random() >> 32) * count >> 32);
+}
+
+// Takes a port near those that this process took last for the destination with this hash. Returns
+// 0, or -EAGAIN, which says nothing.
+static inline int take_near(struct pf_pool *pool, uint32_t stripe, uint64_t destination,
+	uint16_t avoid, uint64_t now, uint16_t *ret_port)
+{
+	for (int tries = 0; tries < 2; tries++) {
+		pf_word *window;
+		uint32_t start = pf_window_look(destination, pool->ranges.ports, &window);
+		int steps = pf_pool_take_at_once(pool, stripe, avoid, now, start, ret_port);
+		if (pf_rarely(steps < 0 || steps > CROWDED_STEPS))
+			pf_window_leave(window);
+		if (steps >= 0)
+			return 0;
+	}
+	return -EAGAIN;
 }
 
 // Makes a seeker for a port in `stripe`, or, if `destination` is given and it is TCP, in that
@@ -150,18 +172,12 @@ static int seeker_take(struct seeker *seeker, uint16_t *ret_port)
 	return seeker_look(seeker, ret_port);
 }
 
-// Returns the place of the seeker's pool in its segment.
-static unsigned pool_of(const struct seeker *seeker)
-{
-	return (unsigned)(seeker->pool - seeker->segment->pool);
-}
-
 // Returns true if the stripe was found exhausted just now, or the process has all the leases that
 // it may have, which is counted here.
 static bool seeker_is_hopeless(struct seeker *seeker)
 {
 	uint32_t quota = seeker->pool->quota;
-	if (quota && pf_fdmap_leases((uint8_t)pool_of(seeker), quota) >= quota) {
+	if (quota && pf_fdmap_leases((uint8_t)seeker->pool->place, quota) >= quota) {
 		pf_pool_count(seeker->pool, PF_COUNT_QUOTA, 1);
 		return true;
 	}
@@ -190,7 +206,7 @@ static int seeker_give_up(struct seeker *seeker, int why, int error)
 static void lease_tell(struct seeker *seeker, uint16_t port, enum pf_how how)
 {
 	struct pf_fd lease = {.kind = seeker->state.kind,
-		.pool = pool_of(seeker) & (PF_POOLS_MAX - 1u),
+		.pool = seeker->pool->place & (PF_POOLS_MAX - 1u),
 		.port = port};
 	pf_history_add(seeker->segment, lease, how, &seeker->peer, seeker->time_ns);
 }
@@ -200,7 +216,7 @@ static void lease_record(struct seeker *seeker, uint16_t port, unsigned late)
 {
 	struct pf_fd lease = seeker->state;
 	lease.flags = (lease.flags | PF_FD_BOUND | PF_FD_LEASE | late) & PF_FD_FLAGS;
-	lease.pool = pool_of(seeker) & (PF_POOLS_MAX - 1u);
+	lease.pool = seeker->pool->place & (PF_POOLS_MAX - 1u);
 	lease.stripe = (uint16_t)seeker->stripe;
 	lease.port = port;
 	pf_fdmap_replace(seeker->fd, seeker->ticket, lease);
@@ -852,8 +868,7 @@ static bool connect_plainly(
 	uint64_t ticket;
 	uint16_t port;
 	struct pf_fd state = pf_fdmap_get(fd, &ticket);
-	if (pf_rarely(!segment || state.kind != PF_FD_TCP ||
-		    (state.flags & (PF_FD_FLAGS & ~PF_FD_IPV6)) || family_of(address, length) < 0 ||
+	if (pf_rarely(!segment || !pf_fdmap_is_new_tcp(ticket) || family_of(address, length) < 0 ||
 		    pf_endpoint_read(address, length, &destination) < 0))
 		return false;
 	struct pf_pool *pool = pf_fence_pool(segment, PF_FD_TCP, &destination);
@@ -862,9 +877,9 @@ static bool connect_plainly(
 
 	bool late = pf_pool_claim(pool) == PF_CLAIM_LATE;
 	uint64_t now = pf_now_ms();
-	uint32_t stripe = pf_pool_stripe(pool, pf_endpoint_hash(&destination));
-	uint32_t start = random_below(pool->ranges.ports);
-	if (pf_rarely(pf_pool_take_at_once(pool, stripe, destination.port, now, start, &port) < 0))
+	uint64_t hash = pf_endpoint_hash(&destination);
+	uint32_t stripe = pf_pool_stripe(pool, hash);
+	if (pf_rarely(take_near(pool, stripe, hash, destination.port, now, &port) < 0))
 		return false;
 	int claimed = late ? range_set(fd, port, port) : bind_plainly(fd, state, port);
 	if (pf_rarely(claimed < 0)) {
@@ -872,12 +887,12 @@ static bool connect_plainly(
 		(claimed == -EADDRINUSE ? pf_pool_refuse : pf_pool_give)(pool, stripe, port);
 		return false;
 	}
-	struct pf_fd lease = {.port = port,
+	// These bits are clear in what is known of a new socket.
+	const struct pf_fd port_of_it = {.port = port,
 		.stripe = (uint16_t)stripe,
-		.epoch = state.epoch,
-		.flags = state.flags | PF_FD_BOUND | PF_FD_LEASE | (late ? PF_FD_LATE : 0u),
-		.pool = (unsigned)(pool - segment->pool) & (PF_POOLS_MAX - 1u),
-		.kind = PF_FD_TCP};
+		.flags = PF_FD_BOUND | PF_FD_LEASE | (late ? PF_FD_LATE : 0u),
+		.pool = pool->place & (PF_POOLS_MAX - 1u)};
+	struct pf_fd lease = pf_fdmap_entry(ticket | pf_fdmap_word(port_of_it));
 	// A port that is bound stays, whatever becomes of the call.
 	if (!late)
 		pf_fdmap_replace(fd, ticket, lease);

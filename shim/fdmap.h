@@ -97,6 +97,18 @@ static inline struct pf_fd pf_fdmap_get(int fd, uint64_t *ret_ticket)
 	return pf_fdmap_entry(*ret_ticket);
 }
 
+// Returns true if an entry is a new TCP socket: nothing but its family and epoch is known of it.
+static inline bool pf_fdmap_is_new_tcp(uint64_t word)
+{
+	const struct pf_fd known = {.port = UINT16_MAX,
+		.stripe = UINT16_MAX,
+		.flags = PF_FD_FLAGS & ~PF_FD_IPV6,
+		.pool = 15,
+		.kind = 3};
+	const struct pf_fd tcp = {.kind = PF_FD_TCP};
+	return (word & pf_fdmap_word(known)) == pf_fdmap_word(tcp);
+}
+
 // Returns true if `fd` is known to have a lease.
 static inline bool pf_fdmap_has_lease(int fd)
 {

@@ -13,6 +13,7 @@
 #include "atomics.h"
 #include "random.h"
 #include "util.h"
+#include "window.h"
 
 #include <portfence/claim.h>
 #include <portfence/rule.h>
@@ -220,11 +221,17 @@ static bool segment_attach(int fd, struct pf_segment *fresh)
 
 struct pf_segment *pf_fence_attach(int fd)
 {
+	_Static_assert(
+		PF_FDMAP_PAGE_BYTES + PF_HISTORY_PAGE_BYTES + PF_WINDOW_BYTES + PF_RANDOM_BYTES <=
+			PF_SEGMENT_WIPED,
+		"they fit the page");
 	static struct pf_segment spare; // where even a page cannot be had
 	unsigned char *page = pf_segment_wiped_page();
 	pf_fdmap_use(page);
 	pf_history_use(page ? page + PF_FDMAP_PAGE_BYTES : NULL);
-	pf_random_use(page ? page + PF_FDMAP_PAGE_BYTES + PF_HISTORY_PAGE_BYTES : NULL);
+	page = page ? page + PF_FDMAP_PAGE_BYTES + PF_HISTORY_PAGE_BYTES : NULL;
+	pf_window_use(page);
+	pf_random_use(page ? page + PF_WINDOW_BYTES : NULL);
 	pf_history_start();
 
 	struct pf_segment *fresh = pf_segment_scratch(sizeof *fresh);

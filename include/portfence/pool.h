@@ -23,6 +23,7 @@ struct pf_pool {
 	uint32_t quota;     // as in struct pf_policy_pool, as are the next two
 	uint32_t exhausted; // enum pf_exhausted
 	uint32_t wait_ms;
+	uint32_t place; // in its segment
 	struct pf_ranges ranges;
 	char name[PF_POOL_NAME];
 };
@@ -44,9 +45,9 @@ static inline uint32_t pf_pool_stripe(const struct pf_pool *pool, uint64_t desti
 int pf_pool_take(struct pf_pool *pool, uint32_t stripe, uint16_t avoid, uint64_t now,
 	uint32_t *start, uint16_t *ret_port);
 
-// Takes a free port at index `start` < pool->ranges.ports or just behind it, if one is to be seen
-// at once, as it is while a stripe has room. Returns 0 with the port in ret_port, or -EAGAIN:
-// nothing is said by that.
+// Takes a port of the best rank that is left, at index `start` < pool->ranges.ports or near it, if
+// one is to be seen at once, as it is while a stripe has room. Returns how many ports it passed
+// over, with the port in ret_port, or -EAGAIN: nothing is said by that.
 int pf_pool_take_at_once(struct pf_pool *pool, uint32_t stripe, uint16_t avoid, uint64_t now,
 	uint32_t start, uint16_t *ret_port);
 

@@ -412,6 +412,55 @@ static void threads_never_own_one_port_together(void **state)
 	fixture_free(contended);
 }
 
+static void a_look_at_once_goes_round_its_word_and_no_farther(void **state)
+{
+	struct fixture *fixture = fixture_new("20000-20099");
+	const uint64_t now = 1; // the bitmaps have not turned over yet
+	uint16_t port;
+	(void)state;
+	for (uint16_t taken = 20010; taken < 20064; taken++)
+		assert_true(pf_pool_mark(&fixture->pool, PF_STRIPE_TCP, taken));
+	for (uint16_t left = 0; left < 10; left++) {
+		assert_int_equal(
+			pf_pool_take_at_once(&fixture->pool, PF_STRIPE_TCP, 0, now, 40, &port),
+			24 + left);
+		assert_int_equal(port, 20000 + left);
+	}
+	assert_int_equal(
+		pf_pool_take_at_once(&fixture->pool, PF_STRIPE_TCP, 0, now, 40, &port), -EAGAIN);
+	// Behind the last port there is none, and in front of it there are.
+	assert_int_equal(pf_pool_take_at_once(&fixture->pool, PF_STRIPE_TCP, 0, now, 99, &port), 0);
+	assert_int_equal(port, 20099);
+	assert_int_equal(pf_pool_take_at_once(&fixture->pool, PF_STRIPE_TCP, 20070, now, 70, &port),
+		-EAGAIN);
+	fixture_free(fixture);
+}
+
+static void a_look_at_once_takes_what_holds_longest_where_nothing_is_free(void **state)
+{
+	struct fixture *fixture = fixture_new("20000-20063");
+	const uint64_t now = 10 * HOLD_MS;
+	uint16_t port;
+	(void)state;
+	for (int i = 0; i < 64; i++)
+		assert_true(take_at(fixture, PF_STRIPE_TCP, now));
+	for (uint16_t given = 20000; given < 20064; given++)
+		pf_pool_give(&fixture->pool, PF_STRIPE_TCP, given);
+	// The first of them turns the bitmaps over; what comes back from now on holds longer.
+	port = take_at(fixture, PF_STRIPE_TCP, now);
+	assert_true(port);
+	pf_pool_give(&fixture->pool, PF_STRIPE_TCP, port);
+	for (int i = 0; i < 63; i++) {
+		uint16_t next = 0;
+		assert_true(
+			pf_pool_take_at_once(&fixture->pool, PF_STRIPE_TCP, 0, now, 7, &next) >= 0);
+		assert_int_not_equal(next, port);
+	}
+	assert_int_equal(
+		pf_pool_take_at_once(&fixture->pool, PF_STRIPE_TCP, 0, now, 7, &port), -EAGAIN);
+	fixture_free(fixture);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -431,6 +480,8 @@ int main(void)
 		cmocka_unit_test(exhaustion_is_remembered_until_something_comes_back),
 		cmocka_unit_test(any_bit_pattern_is_legal),
 		cmocka_unit_test(picks_cover_the_range_evenly),
+		cmocka_unit_test(a_look_at_once_goes_round_its_word_and_no_farther),
+		cmocka_unit_test(a_look_at_once_takes_what_holds_longest_where_nothing_is_free),
 		cmocka_unit_test(threads_never_own_one_port_together),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
