@@ -154,3 +154,24 @@ assert_every_call_in()
 	done >"$BATS_TEST_TMPDIR/ports"
 	[ "$(sort -u "$BATS_TEST_TMPDIR/ports" | wc -l)" -gt 3 ]
 }
+
+@test "connects of one program stay in a window for a while, in no order; another's are elsewhere" {
+	local who connects='import socket
+for _ in range(200):
+    with socket.create_connection(("127.0.0.1", 8080)) as connection:
+        print(connection.getsockname()[1])'
+	for who in one another; do
+		fence 33000-60999 python3 -c "$connects" >"$BATS_TEST_TMPDIR/$who"
+		assert_ports_in 33000-60999 <"$BATS_TEST_TMPDIR/$who"
+		awk '{print int(($1 - 33000) / 64)}' "$BATS_TEST_TMPDIR/$who" |
+			sort -u >"$BATS_TEST_TMPDIR/$who.windows"
+		run wc -l <"$BATS_TEST_TMPDIR/$who.windows"
+		[ "$output" -ge 4 ]
+		[ "$output" -le 25 ]
+		run awk '$1 > last {up++} {last = $1} END {print up}' "$BATS_TEST_TMPDIR/$who"
+		[ "$output" -gt 60 ]
+		[ "$output" -lt 140 ]
+	done
+	run comm -12 "$BATS_TEST_TMPDIR/one.windows" "$BATS_TEST_TMPDIR/another.windows"
+	[ "${#lines[@]}" -le 3 ]
+}
