@@ -297,10 +297,18 @@ int pf_real_getsockopt(int fd, int level, int name, void *value, socklen_t *leng
 			  : pf_sys(SYS_getsockopt, fd, level, name, value, length));
 }
 
+static _Atomic(void *) close_known PF_TOGETHER;
+
 int pf_real_close(int fd)
 {
-	NEXT(close, int, int);
+	int (*next)(int) = (__extension__(int (*)(int)) find(&close_known, "close"));
 	return (int)(next ? pf_sys_result(next(fd)) : pf_sys(SYS_close, fd));
+}
+
+int (*pf_real_close_itself(void))(int)
+{
+	void *address = atomic_load_explicit(&close_known, memory_order_acquire);
+	return __extension__(int (*)(int))(pf_rarely(address == &bare) ? NULL : address);
 }
 
 int pf_real_close_range(unsigned first, unsigned last, int flags)

@@ -20,6 +20,9 @@ int pf_real_sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags
 int pf_real_setsockopt(int fd, int level, int name, const void *value, socklen_t length);
 int pf_real_getsockopt(int fd, int level, int name, void *value, socklen_t *length);
 int pf_real_close(int fd);
+
+// Returns the next close itself, which sets errno, or NULL if it is not known yet.
+int (*pf_real_close_itself(void))(int);
 int pf_real_close_range(unsigned first, unsigned last, int flags);
 int pf_real_fclose(FILE *stream);
 int pf_real_dup(int fd);
