@@ -5,7 +5,7 @@
 //
 //	classify   what is this fd, and does it need a port at all?       (classify.c, fdmap.c)
 //	choose     the policy's pool for this program and destination     (fence.c, core/rule.c)
-//	take       a port of the pool, in the destination's stripe         (core/pool.c)
+//	take       a port of the pool, in the destination's stripe (core/window.c, core/pool.c)
 //	claim      make the kernel fix that port on the socket             (here)
 //	record     fd -> lease, for the close to come, and for who asks   (fdmap.c, history.c)
 //

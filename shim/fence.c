@@ -228,10 +228,11 @@ struct pf_segment *pf_fence_attach(int fd)
 	static struct pf_segment spare; // where even a page cannot be had
 	unsigned char *page = pf_segment_wiped_page();
 	pf_fdmap_use(page);
-	pf_history_use(page ? page + PF_FDMAP_PAGE_BYTES : NULL);
-	page = page ? page + PF_FDMAP_PAGE_BYTES + PF_HISTORY_PAGE_BYTES : NULL;
-	pf_window_use(page);
-	pf_random_use(page ? page + PF_WINDOW_BYTES : NULL);
+	if (page) {
+		pf_history_use(page += PF_FDMAP_PAGE_BYTES);
+		pf_window_use(page += PF_HISTORY_PAGE_BYTES);
+		pf_random_use(page + PF_WINDOW_BYTES);
+	}
 	pf_history_start();
 
 	struct pf_segment *fresh = pf_segment_scratch(sizeof *fresh);

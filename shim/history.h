@@ -14,7 +14,7 @@ void pf_history_start(void);
 // Learns the rest before the first lease does, which then makes no system call.
 void pf_history_prepare(void);
 
-// Uses `page` (see pf_segment_wiped_page; NULL: none) to notice that this is a new process.
+// Uses `page` (see pf_segment_wiped_page) to notice that this is a new process.
 void pf_history_use(void *page);
 #define PF_HISTORY_PAGE_BYTES 8
 

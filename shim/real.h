@@ -23,6 +23,7 @@ int pf_real_close(int fd);
 
 // Returns the next close itself, which sets errno, or NULL if it is not known yet.
 int (*pf_real_close_itself(void))(int);
+
 int pf_real_close_range(unsigned first, unsigned last, int flags);
 int pf_real_fclose(FILE *stream);
 int pf_real_dup(int fd);
