@@ -19,7 +19,8 @@ rm -rf "$B/profile"
 	LD_PRELOAD=$PWD/$B/libportfence.so PORTFENCE_PORTS=1 PORTFENCE_DIR=/ "$B/portfence" version
 ) || exit
 [ -z "${SHORT-}" ] ||
-	set -- "${units[@]}" tests/{calls,capacity,claims,command,dlopen,exec,processes,rules,shm}.bats
+	set -- "${units[@]}" tests/{calls,capacity,claims,command,descriptors,dlopen,exec,fork}.bats \
+		tests/{isolation,moments,pools,processes,rules,shm}.bats
 tests/run.sh all "$@" || status=1
 
 llvm-profdata merge -o "$B/profile/all" "$B"/profile/*.profraw || exit
