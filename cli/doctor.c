@@ -212,6 +212,7 @@ int cli_doctor(int argc, char **argv)
 	if (doctor.policy.count) {
 		doctor_ports(&doctor);
 		doctor_sockets(&doctor);
+		doctor_strict(&doctor);
 		files_examine(&doctor);
 	}
 	if (optind < argc)

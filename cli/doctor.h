@@ -27,10 +27,11 @@ __attribute__((format(printf, 3, 4))) void doctor_fail(
 __attribute__((format(printf, 1, 2))) void doctor_mend(const char *format, ...);
 
 // The examinations, one file each.
-void doctor_ports(struct doctor *doctor);   // sysctls and claim
-void doctor_sockets(struct doctor *doctor); // who sits on the ports
-void doctor_shm(struct doctor *doctor);     // the segment and its directory
-void doctor_calls(struct doctor *doctor);   // seccomp
-void doctor_preload(const char *library);   // others in LD_PRELOAD
+void doctor_ports(struct doctor *doctor);        // sysctls and claim
+void doctor_sockets(struct doctor *doctor);      // who sits on the ports
+void doctor_shm(struct doctor *doctor);          // the segment and its directory
+void doctor_calls(struct doctor *doctor);        // seccomp
+void doctor_strict(const struct doctor *doctor); // whether a run can be strict
+void doctor_preload(const char *library);        // others in LD_PRELOAD
 
 #endif

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
-// portfence doctor: the system calls that the library makes and a seccomp filter may refuse.
+// portfence doctor: the system calls that the library makes and a seccomp filter may refuse, and
+// those that a strict run takes.
 //
 // What a filter says is known only by asking: each call is made in a child, which the filter may
 // kill, with arguments that change nothing.
 #include "doctor.h"
 
 #include "preflight.h"
+#include "strict.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -89,4 +91,19 @@ void doctor_calls(struct doctor *doctor)
 	doctor_mend("SystemCallFilter=%s   # in the unit; or: docker run --security-opt "
 		    "seccomp=unconfined",
 		strstr(refused, "sock_diag") ? "@network-io @file-system" : refused);
+}
+
+void doctor_strict(const struct doctor *doctor)
+{
+	char reason[PF_SEGMENT_TEXT] = "";
+	bool claims = doctor->claim != PF_CLAIM_LATE || doctor->policy.pool[0].ranges.count > 1;
+	int result = cli_strict_try(claims, false, reason);
+	if (result == 0) {
+		doctor_ok("strict", "run --strict is possible, by %s",
+			claims ? "explicit binds" : "the range that sockets begin with");
+		return;
+	}
+	doctor_warn(
+		"strict", "run --strict is not possible: %s", *reason ? reason : strerror(-result));
+	doctor_mend("portfence run --strict=auto --ports %s -- PROGRAM", doctor->ports);
 }

@@ -238,21 +238,24 @@ static int trial(char *reason)
 	return result;
 }
 
+int cli_strict_try(bool claims, bool uring, char *reason)
+{
+	self.claims = claims;
+	while (!(uint32_t)self.mark || !(self.mark >> 32))
+		self.mark = pf_random();
+	int result = strict_filter_make(&self.filter, claims, uring, self.mark);
+	if (result == 0)
+		return trial(reason);
+	snprintf(reason, PF_SEGMENT_TEXT, "libseccomp: %s", strerror(-result));
+	return result;
+}
+
 int cli_strict_prepare(const struct cli_strict_policy *policy, char *reason)
 {
 	char text[32];
 	int result = strict_scene_set(&self.scene, policy, reason);
-	if (result < 0)
-		return result;
-	self.claims = strict_scene_claims(&self.scene);
-	while (!(uint32_t)self.mark || !(self.mark >> 32))
-		self.mark = pf_random();
-	result = strict_filter_make(&self.filter, self.claims, policy->uring, self.mark);
-	if (result < 0) {
-		snprintf(reason, PF_SEGMENT_TEXT, "libseccomp: %s", strerror(-result));
-		return result;
-	}
-	result = trial(reason);
+	if (result == 0)
+		result = cli_strict_try(strict_scene_claims(&self.scene), policy->uring, reason);
 	if (result < 0)
 		return result;
 	snprintf(text, sizeof text, "%016llx", (unsigned long long)self.mark);

@@ -8,7 +8,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 
-// ---- For run.c -------------------------------------------------------------------------------
+// ---- For run.c and doctor --------------------------------------------------------------------
 
 // What the supervisor goes by.
 struct cli_strict_policy {
@@ -21,6 +21,10 @@ struct cli_strict_policy {
 // Finds out whether such a run is possible here, and what it takes. Returns 0, or -errno with a
 // line in reason[PF_SEGMENT_TEXT].
 int cli_strict_prepare(const struct cli_strict_policy *policy, char *reason);
+
+// The same for pools that need `claims` (strict_filter_make), or do not, whichever they are: what a
+// strict run asks of the system is tried with a child.
+int cli_strict_try(bool claims, bool uring, char *reason);
 
 // As cli_supervise, and gives ports to the calls of all these processes, after cli_strict_prepare.
 int cli_strict_run(cli_program_fn *run, void *arg);

@@ -86,10 +86,10 @@ call_numbers()
 @test "all is well: each line says ok, aligned, and the exit status is 0" {
 	run -0 --separate-stderr doctor --ports "$BIND_POOL" -- true
 	[ -z "$stderr" ]
-	[ "$(grep -cE '^ok    [a-z]+ +[^ ]' <<<"$output")" -eq 13 ]
+	[ "$(grep -cE '^ok    [a-z]+ +[^ ]' <<<"$output")" -eq 14 ]
 	[ "$(awk '{ print $2 }' <<<"$output" | tr '\n' ' ')" = \
-		'ports kernel library preload seccomp segment shm claim reserved timewait sockets files program ' ]
-	[ "$(grep -cE '^.{15} [^ ]' <<<"$output")" -eq 13 ]
+		'ports kernel library preload seccomp segment shm claim reserved timewait sockets strict files program ' ]
+	[ "$(grep -cE '^.{15} [^ ]' <<<"$output")" -eq 14 ]
 	[ -z "$(ls "$PORTFENCE_DIR")" ]
 }
 
@@ -270,6 +270,19 @@ call_numbers()
 		assert_finds 0 'warn seccomp' 'refuses fallocate: programs do not know' --ports "$BIND_POOL"
 		[[ $(mend_of seccomp) == 'SystemCallFilter=fallocate '* ]]
 	done
+}
+
+@test "whether a run can be strict is tried, with what the pool needs" {
+	assert_finds 0 'ok strict' 'possible, by explicit binds' --ports "$BIND_POOL"
+	assert_finds 0 'ok strict' 'possible, by the range that sockets begin with' --ports "$LATE_POOL"
+	as=("$PROBE/without" errno "$(call_numbers pidfd_getfd)")
+	assert_finds 0 'ok strict' 'possible' --ports "$LATE_POOL"
+	assert_finds 0 'warn strict' 'not possible: the pool needs explicit binds' --ports "$BIND_POOL"
+	assert_rest_is_ok strict
+	[ "$(mend_of strict)" = "portfence run --strict=auto --ports $BIND_POOL -- PROGRAM" ]
+	as=("$PORTFENCE" run --strict --ports "$BIND_POOL" --)
+	assert_finds 0 'warn strict' 'not possible: a supervisor is there already' --ports "$BIND_POOL"
+	assert_rest_is_ok strict
 }
 
 @test "PORTFENCE_DISABLE=1 fails, PORTFENCE_LOG=none is a warning" {
