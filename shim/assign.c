@@ -38,6 +38,7 @@
 #include "history.h"
 #include "lifetime.h"
 #include "real.h"
+#include "signals.h"
 
 #include "atomics.h"
 #include "random.h"
@@ -85,6 +86,8 @@ struct seeker {
 	bool never;     // not even if there is no other
 	bool nothing;   // there was none
 	bool hurried;   // the call must not block, whatever the socket may (MSG_DONTWAIT)
+	bool waited;    // it does, for a port
+	struct pf_signals signals;
 	uint32_t start; // index to look from
 	uint64_t now;
 	uint64_t time_ns;        // now, by the clock on the wall
@@ -129,7 +132,8 @@ static void seeker_start(struct seeker *seeker, int fd, struct pf_fd state, uint
 	seeker->pool = pf_fence_pool(seeker->segment, state.kind, destination);
 	seeker->stripe = stripe;
 	seeker->avoid = 0;
-	seeker->never = seeker->nothing = seeker->hurried = false;
+	seeker->never = seeker->nothing = seeker->hurried = seeker->waited = false;
+	seeker->signals = (struct pf_signals){.held = false};
 	seeker->how = PF_HOW_BIND;
 	seeker->now = seeker->time_ns = 0;
 	if (!seeker->pool)
@@ -420,6 +424,17 @@ static void connect_refused(struct seeker *seeker)
 	pf_reap_sometimes(seeker->segment, pf_now_ms());
 }
 
+// The program's own call, which may block: not with signals held.
+static ssize_t attempt(struct seeker *seeker, const struct operation *operation)
+{
+	bool held = seeker->signals.held;
+	pf_signals_let(&seeker->signals);
+	ssize_t result = operation->run(operation);
+	if (held && result == -EADDRNOTAVAIL)
+		pf_signals_hold(&seeker->signals);
+	return result;
+}
+
 static ssize_t connect_by_bind(struct seeker *seeker, const struct operation *operation)
 {
 	const int on = 1;
@@ -432,7 +447,7 @@ static ssize_t connect_by_bind(struct seeker *seeker, const struct operation *op
 			option_turn(seeker->fd, SO_REUSEADDR, 0);
 		return claimed;
 	}
-	ssize_t result = operation->run(operation);
+	ssize_t result = attempt(seeker, operation);
 	if (result == -EADDRNOTAVAIL)
 		connect_refused(seeker);
 	return result;
@@ -540,7 +555,7 @@ static ssize_t search_range(
 {
 	if (first > last || range_set(seeker->fd, (uint16_t)first, (uint16_t)last) < 0)
 		return -EADDRNOTAVAIL;
-	ssize_t result = operation->run(operation);
+	ssize_t result = attempt(seeker, operation);
 	if (result == -EADDRNOTAVAIL)
 		return result;
 	uint16_t chosen = is_under_way(result) ? pf_classify_port(seeker->fd) : 0;
@@ -588,7 +603,7 @@ static ssize_t connect_late_in(struct seeker *seeker, const struct operation *op
 			pf_pool_give(seeker->pool, seeker->stripe, port);
 			return connect_by_bind(seeker, operation);
 		}
-		ssize_t result = operation->run(operation);
+		ssize_t result = attempt(seeker, operation);
 		if (result != -EADDRNOTAVAIL) {
 			uint16_t chosen = port_chosen(seeker->fd, port, seeker->now);
 			return connect_settle(seeker, operation, port, chosen, result);
@@ -596,7 +611,9 @@ static ssize_t connect_late_in(struct seeker *seeker, const struct operation *op
 		pf_pool_refuse(seeker->pool, seeker->stripe, port);
 		refused = port;
 	}
-	ssize_t result = connect_by_search(seeker, operation);
+	// While it waits, what the kernel could find by itself comes back in the bitmaps, too.
+	ssize_t result =
+		taken < 0 && seeker->waited ? -EADDRNOTAVAIL : connect_by_search(seeker, operation);
 	if (result != -EADDRNOTAVAIL)
 		return result;
 	// Strangers have the ports that we think are free: next time we know of them.
@@ -626,16 +643,26 @@ static ssize_t connect_late(struct seeker *seeker, const struct operation *opera
 
 // ---- Where there is no port ------------------------------------------------------------------
 
+// Begins a search that may have to wait, if the policy says so. Returns when (pf_now_ms()).
+static uint64_t seeker_begins(struct seeker *seeker)
+{
+	if (seeker->pool && seeker->pool->exhausted == PF_EXHAUSTED_WAIT)
+		pf_signals_hold(&seeker->signals);
+	return seeker->now;
+}
+
 // Returns true after a while if the call is to try again: the policy says so, and it may block.
 static bool seeker_waits(struct seeker *seeker, uint64_t began)
 {
-	const struct __kernel_old_timespec turn = {0, PF_EXHAUSTED_MS * 1000000 / 2};
 	if (!seeker->nothing || seeker->pool->exhausted != PF_EXHAUSTED_WAIT || seeker->hurried ||
-		pf_now_ms() - began >= seeker->pool->wait_ms ||
-		(pf_sys(SYS_fcntl, seeker->fd, F_GETFL) & O_NONBLOCK))
+		seeker->signals.handled || pf_now_ms() - began >= seeker->pool->wait_ms ||
+		(pf_sys(SYS_fcntl, seeker->fd, F_GETFL) & O_NONBLOCK)) {
+		pf_signals_let(&seeker->signals);
 		return false;
-	if (pf_sys(SYS_nanosleep, &turn, NULL) < 0) // a signal: the program may want to end
-		return false;
+	}
+	pf_signals_hold(&seeker->signals);
+	pf_signals_wait(&seeker->signals, PF_EXHAUSTED_MS / 2);
+	seeker->waited = true;
 	seeker->nothing = false;
 	seeker->now = pf_now_ms();
 	seeker->time_ns = pf_time_ns(seeker->now);
@@ -671,7 +698,7 @@ static bool seeker_falls_back(struct seeker *seeker)
 // claim_unbound, as the policy has it. Returns 0 also if the kernel is to choose.
 static int claim_or_leave(struct seeker *seeker, int exhausted)
 {
-	uint64_t began = seeker->now;
+	uint64_t began = seeker_begins(seeker);
 	int result = 0;
 	if (!seeker->pool)
 		leave_to_kernel(seeker);
@@ -751,7 +778,7 @@ static ssize_t tcp_connect(int fd, struct pf_fd state, uint64_t ticket,
 		leave_to_kernel(&seeker);
 		return operation->run(operation);
 	}
-	uint64_t began = seeker.now;
+	uint64_t began = seeker_begins(&seeker);
 	ssize_t result;
 	do
 		result = pf_pool_claim(seeker.pool) == PF_CLAIM_LATE
@@ -1053,7 +1080,7 @@ static int bind_to_any(int fd, struct pf_fd state, uint64_t ticket, const struct
 	}
 	struct seeker seeker;
 	seeker_start(&seeker, fd, state, ticket, stripe_of_own(state), NULL);
-	uint64_t began = seeker.now;
+	uint64_t began = seeker_begins(&seeker);
 	seeker.how = PF_HOW_ANY;
 	memcpy(&local, address, length);
 	int result = 0;

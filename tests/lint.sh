@@ -70,7 +70,7 @@ layer()
 	case $1 in
 	cli/* | shim/call_*.c | shim/calls.h) echo 3 ;;
 	shim/assign.[ch] | shim/lifetime.[ch] | shim/option.[ch]) echo 2 ;;
-	shim/real.[ch] | shim/fdmap.[ch] | shim/classify.[ch] | shim/fence.[ch] | shim/environment.[ch] | shim/history.[ch]) echo 1 ;;
+	shim/real.[ch] | shim/fdmap.[ch] | shim/classify.[ch] | shim/fence.[ch] | shim/environment.[ch] | shim/history.[ch] | shim/signals.[ch]) echo 1 ;;
 	core/atomics.h | core/util.[ch] | core/random.[ch]) echo 0 ;;
 	core/*.[ch] | include/portfence/*.h) echo 1 ;;
 	esac
