@@ -231,8 +231,8 @@ holders_are()
 
 @test "q leaves the terminal as it was" {
 	terminal_open 80 24
-	terminal_type 'stty -g >before'
-	terminal_type "echo here; $PORTFENCE top; stty -g | cmp - before && echo status \$? again"
+	terminal_type "stty -g >$BATS_TEST_TMPDIR/before"
+	terminal_type "echo here; $PORTFENCE top; stty -g | cmp - $BATS_TEST_TMPDIR/before && echo status \$? again"
 	wait_for_screen has '^ portfence: '
 	[ "$(terminal display-message -p '#{alternate_on} #{cursor_flag}')" = '1 0' ]
 	terminal send-keys q
@@ -244,12 +244,12 @@ holders_are()
 @test "a signal that ends top leaves the terminal as it was, and is its status" {
 	terminal_open 80 24
 	for signal in INT:130 TERM:143 HUP:129 QUIT:131; do
-		terminal_type 'clear; stty -g >before'
+		terminal_type "clear; stty -g >$BATS_TEST_TMPDIR/before"
 		terminal_type "$PORTFENCE top"
 		wait_for_screen has '^ portfence: '
 		kill "-${signal%:*}" "$(pgrep -P "$(terminal display-message -p '#{pane_pid}')" portfence)"
 		wait_for_screen lacks '^ portfence: ' # it would take what is typed
-		terminal_type 'echo status $? here; stty -g | cmp - before'
+		terminal_type "echo status \$? here; stty -g | cmp - $BATS_TEST_TMPDIR/before"
 		wait_for_screen has "^status ${signal#*:} here$"
 		[ "$(terminal display-message -p '#{alternate_on} #{cursor_flag} #{keypad_flag}')" = '0 1 0' ]
 		screen_lacks differ
