@@ -18,16 +18,6 @@
 
 #define ALONE "programs do not know of each other's ports"
 
-// Returns the bytes of a segment for the policy, 0 for none.
-static size_t segment_size(const struct doctor *doctor)
-{
-	uint32_t stripes = PF_STRIPE_TCP + PF_STRIPES_TCP;
-	if (!doctor->policy.count)
-		return 0;
-	return sizeof(struct pf_layout_header) + sizeof(struct pf_layout_pool) +
-		stripes * pf_layout_stripe_size(doctor->policy.pool[0].ranges.ports);
-}
-
 // Examines the directory. Returns true if segments can be made there.
 static bool directory_examine(const char *dir)
 {
@@ -66,10 +56,11 @@ static bool directory_examine(const char *dir)
 static void space_examine(const char *dir, size_t size)
 {
 	const unsigned kib = 1024;
+	const size_t needed = (size + kib - 1) / kib;
 	struct statvfs system;
 	struct rlimit limit;
 	if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < size) {
-		doctor_warn("shm", "a process may not make a file of %zu KiB: " ALONE, size / kib);
+		doctor_warn("shm", "a process may not make a file of %zu KiB: " ALONE, needed);
 		doctor_mend("ulimit -f unlimited");
 	}
 	// A tmpfs without a limit says 0 of 0 blocks.
@@ -79,11 +70,11 @@ static void space_examine(const char *dir, size_t size)
 	uint64_t all = (uint64_t)system.f_blocks * system.f_frsize;
 	if (room >= size) {
 		doctor_ok("shm", "%s: %llu KiB free, a segment takes %zu", dir,
-			(unsigned long long)room / kib, size / kib);
+			(unsigned long long)room / kib, needed);
 		return;
 	}
 	doctor_warn("shm", "%s: %llu KiB free, the segment takes %zu: " ALONE, dir,
-		(unsigned long long)room / kib, size / kib);
+		(unsigned long long)room / kib, needed);
 	doctor_mend("mount -o remount,size=%lluk %s", (unsigned long long)(all + size) / kib + kib,
 		dir);
 }
@@ -123,11 +114,10 @@ static bool segment_examine(struct doctor *doctor, const char *dir)
 void doctor_shm(struct doctor *doctor)
 {
 	const char *dir = cli_segment_dir();
-	size_t size = segment_size(doctor);
 	if (!directory_examine(dir))
 		return;
-	if (!size)
+	if (!doctor->policy.count)
 		doctor_ok("shm", "%s", dir);
 	else if (segment_examine(doctor, dir))
-		space_examine(dir, size);
+		space_examine(dir, pf_segment_size(&doctor->policy));
 }

@@ -221,6 +221,11 @@ static size_t layout_size(const struct pf_policy *policy, uint32_t destinations)
 	return size + (entries ? pf_layout_ring_size(entries) : 0);
 }
 
+size_t pf_segment_size(const struct pf_policy *policy)
+{
+	return layout_size(policy, PF_STRIPES_TCP);
+}
+
 // Writes header and table into zero-filled memory.
 static void layout_write(
 	const struct pf_policy *policy, uint64_t netns, uint32_t destinations, void *base)
@@ -528,7 +533,7 @@ static int file_create(const char *path, const char *dir, const struct pf_policy
 	pf_text_add(&text, "/." PF_SEGMENT_PREFIX);
 	pf_text_add_hex(&text, pf_random());
 
-	size_t size = layout_size(policy, PF_STRIPES_TCP);
+	size_t size = pf_segment_size(policy);
 	void *base = MAP_FAILED;
 	int fd = open_path(temporary, O_RDWR | O_CREAT | O_EXCL);
 	if (fd < 0)

@@ -214,12 +214,24 @@ call_numbers()
 	assert_mended shm --ports "$BIND_POOL"
 }
 
+@test "the size of a segment is that of its file" {
+	sink_start
+	for ports in 20000 "$BIND_POOL" 10000-29999; do
+		run -0 doctor --ports "$ports"
+		said=$(sed -nE 's/^ok +shm .* a segment takes ([0-9]+)$/\1/p' <<<"$output")
+		fence "$ports" "$PROBE/dial" tcp 127.0.0.1 8080
+		bytes=$(stat -c %s "$PORTFENCE_DIR"/*)
+		[ "$said" -eq $(((bytes + 1023) / 1024)) ]
+		rm "$PORTFENCE_DIR"/*
+	done
+}
+
 @test "no room for the segment: in the file system, or by the limit on files" {
 	head -c 4100000 /dev/zero >"$PORTFENCE_DIR/filler"
-	assert_finds 0 'warn shm' 'the segment takes 145' --ports "$BIND_POOL"
+	assert_finds 0 'warn shm' 'the segment takes 210' --ports "$BIND_POOL"
 	assert_mended shm --ports "$BIND_POOL"
 	ulimit -f 100 2>/dev/null
-	assert_finds 0 'warn shm' 'may not make a file of 145 KiB' --ports "$BIND_POOL"
+	assert_finds 0 'warn shm' 'may not make a file of 210 KiB' --ports "$BIND_POOL"
 	[ "$(mend_of shm)" = 'ulimit -f unlimited' ]
 }
 

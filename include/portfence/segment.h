@@ -40,6 +40,9 @@ struct pf_segment_place {
 int pf_segment_path(
 	const struct pf_policy *policy, const struct pf_segment_place *place, char *path);
 
+// Returns the bytes of a segment of this policy.
+size_t pf_segment_size(const struct pf_policy *policy);
+
 // Called on a new segment before anybody else sees it, to choose claims and learn what is in use.
 typedef void pf_segment_prepare(struct pf_segment *segment, void *arg);
 
