@@ -50,12 +50,13 @@ static void usage(FILE *stream)
 	fputs("\n'portfence COMMAND --help' tells more; so does portfence(1).\n", stream);
 }
 
-// Returns 0, or EXIT_PORTFENCE if what was printed did not get out.
+// Returns the result of a command, or EXIT_PORTFENCE if what it printed did not get out.
 static int flush(int result)
 {
 	if (fflush(stdout) == 0 && !ferror(stdout))
 		return result;
-	return result ? result : cli_error("standard output: %s", strerror(errno));
+	int failed = cli_error("standard output: %s", strerror(errno));
+	return result ? result : failed;
 }
 
 // Takes --no-color out of argv[from] and what follows, up to "--"; of `run`, which has a program's
@@ -92,6 +93,10 @@ int main(int argc, char **argv)
 	}
 	if (!strcmp(argv[1], "--version"))
 		return puts("portfence " PF_VERSION) < 0 ? EXIT_PORTFENCE : flush(0);
+	// Whoever changes its directory would look elsewhere.
+	const char *dir = getenv("PORTFENCE_DIR");
+	if (dir && *dir && *dir != '/')
+		return cli_error("PORTFENCE_DIR '%s': expected an absolute path", dir);
 	if (argv[1][0] == '-')
 		return cli_run(argc, argv); // the alias: portfence [options] -- program
 	for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)

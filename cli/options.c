@@ -34,12 +34,22 @@ int cli_options(int argc, char **argv, const char *usage, const char **argument,
 	return -1;
 }
 
+// Returns true if the argument is short options, with this one.
+static bool is_cluster(const char *argument, int option)
+{
+	return argument && argument[0] == '-' && argument[1] != '-' && strchr(argument, option);
+}
+
 int cli_option_refuse(const char *command, char **argv, int option)
 {
+	// getopt_long stands behind what it read; or in it, if letters are left.
+	const char *name = argv[optind - 1];
+	const char letter[] = {'-', (char)optopt, 0};
+	if (optopt && (is_cluster(argv[optind], optopt) || is_cluster(name, optopt)))
+		name = letter;
 	if (option == ':')
-		return cli_error("%s: '%s' wants a value", command, argv[optind - 1]);
-	return cli_error(
-		"%s: no option '%s'; see portfence %s --help", command, argv[optind - 1], command);
+		return cli_error("%s: '%s' wants a value", command, name);
+	return cli_error("%s: no option '%s'; see portfence %s --help", command, name, command);
 }
 
 int cli_duration(const char *text, size_t length, uint32_t *ret_ms)

@@ -162,8 +162,7 @@ static int privileges_inspect(
 static int elf_inspect(
 	struct cli_preflight *preflight, const char *path, int fd, const struct stat *status)
 {
-	static const char netns[] =
-		"run it in a network namespace with an ip_local_port_range of its own";
+	static const char strict[] = "run it with --strict";
 	struct cli_elf elf;
 	char library[PATH_MAX];
 	if (cli_elf_read(fd, &elf) < 0)
@@ -172,15 +171,15 @@ static int elf_inspect(
 		return refuse(preflight, errno, "its loader %s: %s", elf.loader, strerror(errno));
 	int result = privileges_inspect(preflight, path, status);
 	if (elf.go)
-		return let_out(preflight, "Go programs make their own system calls", netns);
+		return let_out(preflight, "Go programs make their own system calls", strict);
 	if (!elf.loader[0] && !elf.shared)
-		return let_out(preflight, "it is linked statically and loads no library", netns);
+		return let_out(preflight, "it is linked statically and loads no library", strict);
 	if (!cli_library_for(&elf, library)) {
 		const char *machine = cli_elf_machine(&elf);
 		char why[128];
 		snprintf(why, sizeof why, "it is built for %s, and libportfence.so is not",
 			machine ? machine : "another machine");
-		return let_out(preflight, why, "run it with one that is");
+		return let_out(preflight, why, strict);
 	}
 	return result;
 }

@@ -160,37 +160,6 @@ static void block_end(const struct run *run)
 	close(run->locks);
 }
 
-// Chooses the ports of the run, and puts them into the environment. Returns 0 or an exit status.
-static int ports_choose(struct run *run)
-{
-	const char *policy = getenv("PORTFENCE_POLICY");
-	bool plain;
-	// In a fence already: another pool of its policy.
-	if (!run->ports && !run->file && policy && *policy && !run->block)
-		return run->pool ? variable_set("PORTFENCE_POOL", run->pool) : 0;
-	int result =
-		cli_policy_choose("run", run->ports, run->file, &run->policy, &run->rules, &plain);
-	if (result)
-		return result;
-	if (plain)
-		run->policy.pool[0].block = run->block;
-	if (run->pool && pf_policy_find(&run->policy, run->pool) < 0)
-		return cli_error("run: the policy has no pool '%s'", run->pool);
-	struct pf_policy_pool *pool = pool_of_blocks(run);
-	if (pool)
-		return block_set(run, pool);
-	if (run->block)
-		return cli_error("run: --block: %s",
-			run->pool ? "the pool is shared by runs; it has no 'block ='"
-				  : "which pool? --pool NAME says it");
-	if (run->wait_ms)
-		return cli_error("run: --wait: only a run that leases a block waits for it");
-	if (plain)
-		return ports_set(run);
-	result = policy_set(run);
-	return result == 0 && run->pool ? variable_set("PORTFENCE_POOL", run->pool) : result;
-}
-
 // Reads the policy that this process is in a fence of. Returns 0 or an exit status.
 static int policy_inherit(struct run *run)
 {
@@ -209,6 +178,38 @@ static int policy_inherit(struct run *run)
 	return result;
 }
 
+// Chooses the ports of the run, and puts them into the environment. Returns 0 or an exit status.
+static int ports_choose(struct run *run)
+{
+	const char *policy = getenv("PORTFENCE_POLICY");
+	bool plain;
+	bool inside = !run->ports && !run->file && policy && *policy && !run->block;
+	int result = inside ? policy_inherit(run)
+			    : cli_policy_choose("run", run->ports, run->file, &run->policy,
+				      &run->rules, &plain);
+	if (result)
+		return result;
+	if (run->pool && pf_policy_find(&run->policy, run->pool) < 0)
+		return cli_error("run: the policy has no pool '%s'", run->pool);
+	if (inside) // a fence already: another pool of its policy
+		return run->pool ? variable_set("PORTFENCE_POOL", run->pool) : 0;
+	if (plain)
+		run->policy.pool[0].block = run->block;
+	struct pf_policy_pool *pool = pool_of_blocks(run);
+	if (pool)
+		return block_set(run, pool);
+	if (run->block)
+		return cli_error("run: --block: %s",
+			run->pool ? "the pool is shared by runs; it has no 'block ='"
+				  : "which pool? --pool NAME says it");
+	if (run->wait_ms)
+		return cli_error("run: --wait: only a run that leases a block waits for it");
+	if (plain)
+		return ports_set(run);
+	result = policy_set(run);
+	return result == 0 && run->pool ? variable_set("PORTFENCE_POOL", run->pool) : result;
+}
+
 // Finds out whether the run can be strict; if not, and that is no must, it will not be. Returns 0
 // or an exit status.
 static int strict_prepare(struct run *run)
@@ -217,10 +218,7 @@ static int strict_prepare(struct run *run)
 	const char *pool = getenv("PORTFENCE_POOL");
 	const struct cli_strict_policy policy = {
 		&run->policy, &run->rules, pool && *pool ? pool : NULL, run->uring};
-	int result = run->policy.count ? 0 : policy_inherit(run);
-	if (result)
-		return result;
-	result = cli_strict_prepare(&policy, reason);
+	int result = cli_strict_prepare(&policy, reason);
 	if (result == 0)
 		return 0;
 	if (!*reason)
@@ -308,11 +306,13 @@ static int options_read(int argc, char **argv, struct run *run)
 			run->block = (uint32_t)pf_number(optarg, 5, 10, &digits);
 			if (!digits || optarg[digits] || !run->block || run->block > 65535)
 				return cli_error(
-					"run: --block '%s': expected a number of ports", optarg);
+					"run: --block '%s': expected a number of ports, 1 to 65535",
+					optarg);
 		} else if (option == 'w') {
 			if (cli_duration(optarg, strlen(optarg), &run->wait_ms) < 0)
-				return cli_error(
-					"run: --wait '%s': expected a time, as in 30s", optarg);
+				return cli_error("run: --wait '%s': expected a time, as in 30s, "
+				                 "24h at the most",
+					optarg);
 		} else if (option == 's') {
 			if (strict_read(run, optarg))
 				return EXIT_PORTFENCE;
@@ -346,6 +346,9 @@ int cli_run(int argc, char **argv)
 		result = preload_set(library);
 	if (result == 0 && run.strict)
 		result = strict_prepare(&run);
+	const char *disable = getenv("PORTFENCE_DISABLE");
+	if (result == 0 && !run.strict && disable && !strcmp(disable, "1"))
+		cli_error("run: PORTFENCE_DISABLE=1 is in the environment; it runs unfenced");
 	// Before the run gives up all privileges to come: then no program would gain any.
 	if (result == 0 && !preflight_passes(&run))
 		result = EXIT_CANNOT_RUN;

@@ -611,9 +611,10 @@ int pf_segment_attach(const struct pf_policy *policy, const struct pf_segment_pl
 {
 	char path[PF_SEGMENT_PATH];
 	const char *dir = place->dir ? place->dir : PF_SEGMENT_DIR;
-	int result = pf_segment_path(policy, place, path);
+	int result = *dir == '/' ? pf_segment_path(policy, place, path) : -EINVAL;
 	if (result < 0)
-		refuse(dir, "path too long", -result, reason);
+		refuse(dir, result == -EINVAL ? "not an absolute path" : "path too long", -result,
+			reason);
 
 	// Each turn ends in a segment, or in another process's doing between two of our steps.
 	for (int turns = 0; result == 0 && turns < 8; turns++) {

@@ -81,9 +81,12 @@ static enum pf_fence policy_load(const char *path, struct pf_rules *rules)
 		return close_for("PORTFENCE_POLICY", "no memory to read it");
 	if (pf_segment_read(path, geteuid(), bytes, PF_RULES_FILE_MAX, &size, reason) < 0)
 		fence = close_for("PORTFENCE_POLICY", reason);
-	else if (pf_rules_read(bytes, size, &self.policy, rules) < 0)
-		fence = close_for("PORTFENCE_POLICY",
-			"damaged, or of another version: portfence run makes it");
+	else if (pf_rules_read(bytes, size, &self.policy, rules) < 0) {
+		struct pf_text text = pf_text_in(reason, sizeof reason);
+		pf_text_add(&text, path);
+		pf_text_add(&text, ": damaged, or of another version: portfence run makes it");
+		fence = close_for("PORTFENCE_POLICY", reason);
+	}
 	pf_segment_scratch_free(bytes, PF_RULES_FILE_MAX);
 	return fence;
 }

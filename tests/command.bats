@@ -74,6 +74,37 @@ many_ranges()
 	done
 }
 
+@test "an option that there is not is named, alone or among others" {
+	while read -r arguments; do
+		# shellcheck disable=SC2086 # words
+		run -125 --separate-stderr "$PORTFENCE" ${arguments%%|*}
+		assert_one_line "${arguments#*|}"
+	done <<-'EOF'
+		ls -xn|no option '-x'
+		ls -nx|no option '-x'
+		ls --nonsense -n|no option '--nonsense'
+		log -fn|'-n' wants a value
+		run --ports|'--ports' wants a value
+	EOF
+}
+
+@test "a PORTFENCE_DIR that is not absolute is refused: who changes its directory would look elsewhere" {
+	for command in 'run --ports 20000-20999 -- true' status gc 'who 20000' -- 'doctor'; do
+		# shellcheck disable=SC2086 # words
+		PORTFENCE_DIR=here run -125 --separate-stderr "$PORTFENCE" $command
+		assert_one_line "PORTFENCE_DIR 'here': expected an absolute path"
+	done
+}
+
+@test "what does not get out is one line, and exit status 125" {
+	sink_start
+	fence "$BIND_POOL" "$PROBE/dial" tcp 127.0.0.1 8080
+	for command in status ls log 'log --json' 'top --json' map version; do
+		net bash -c "exec '$PORTFENCE' $command >/dev/full" 2>"$BATS_TEST_TMPDIR/err" && return 1
+		[ "$(<"$BATS_TEST_TMPDIR/err")" = 'portfence: standard output: No space left on device' ]
+	done
+}
+
 @test "a program that cannot be executed is exit status 126, and one line names it" {
 	echo text >"$BATS_TEST_TMPDIR/file"
 	run -126 --separate-stderr fence 20000 "$BATS_TEST_TMPDIR/file"
@@ -154,6 +185,9 @@ seven" ]
 	sink_start
 	run fence "$BIND_POOL" env PORTFENCE_DISABLE=1 "$PROBE/dial" tcp 127.0.0.1 8080
 	assert_ports_in 32768-60999 <<<"$output"
+	PORTFENCE_DISABLE=1 run --separate-stderr fence "$BIND_POOL" "$PROBE/dial" tcp 127.0.0.1 8080
+	assert_ports_in 32768-60999 <<<"$output"
+	assert_one_line 'PORTFENCE_DISABLE=1 is in the environment; it runs unfenced'
 	PORTFENCE_DISABLE=1 run preload "$BIND_POOL" "$PROBE/dial" tcp 127.0.0.1 8080
 	assert_ports_in 32768-60999 <<<"$output"
 	[ -z "$(ls "$PORTFENCE_DIR")" ]

@@ -389,7 +389,7 @@ library()
 	chmod 755 script
 	assert_finds 0 'ok program' '/usr/bin/true can be fenced' --ports "$BIND_POOL" true
 	assert_finds 1 'fail program' "$PWD/static (interpreter of ./script): it is linked statically" -- ./script
-	[[ $(mend_of program) == 'run it in a network namespace'* ]]
+	[[ $(mend_of program) == 'run it with --strict'* ]]
 	assert_finds 1 'fail program' 'no-such-program: No such file' -- no-such-program
 	assert_finds 1 'fail program' '/etc/passwd: Permission denied' -- /etc/passwd
 }

@@ -197,6 +197,14 @@ pool_status()
 	assert_one_line "no pool 'three'"
 }
 
+@test "run refuses a policy in the environment that cannot be read, before the program does" {
+	for path in /no/such /etc/passwd; do
+		PORTFENCE_POLICY=$path run -125 --separate-stderr "$PORTFENCE" run -- echo no
+		[ -z "$output" ]
+		assert_one_line "PORTFENCE_POLICY: $path: "
+	done
+}
+
 @test "who chooses ports for a program gets none of the policy around it" {
 	policy <<-'EOP'
 		[pool all]

@@ -110,14 +110,14 @@ assert_runs_fenced()
 }
 
 @test "static programs are refused (trap 28)" {
-	assert_refused "$DIR/static" "$DIR/static: " 'linked statically' 'network namespace'
+	assert_refused "$DIR/static" "$DIR/static: " 'linked statically' 'run it with --strict'
 	assert_refused "$DIR/static-pie" 'linked statically'
 }
 
 @test "Go programs are refused, with and without cgo, stripped or not (trap 28)" {
 	readelf -l "$DIR/cgo" | grep -q INTERP
 	for program in go cgo cgo-sections go-stripped go-sectionless; do
-		assert_refused "$DIR/$program" "$DIR/$program: " 'own system calls' 'network namespace'
+		assert_refused "$DIR/$program" "$DIR/$program: " 'own system calls' 'run it with --strict'
 	done
 }
 

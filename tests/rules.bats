@@ -548,14 +548,16 @@ EAGAIN' ]
 
 # --- where segments are -------------------------------------------------------------------------------
 
-@test "a PORTFENCE_DIR that is too long is not replaced by another: one line, a private segment" {
+@test "a PORTFENCE_DIR that is too long or not absolute is not replaced: one line, a private segment" {
 	long=$BATS_TEST_TMPDIR/$(printf '%0600d' 0)
-	for pool in "$BIND_POOL" "$LATE_POOL"; do
-		PORTFENCE_DIR=$long run --separate-stderr preload "$pool" \
-			strace -f -qq -o "$BATS_TEST_TMPDIR/calls" -e trace=%file "$PROBE/dial" tcp 127.0.0.1 8080
-		assert_ports_in "$pool" <<<"$output"
-		assert_one_line
-		run ! grep /dev/shm "$BATS_TEST_TMPDIR/calls"
+	for dir in "$long" here; do
+		for pool in "$BIND_POOL" "$LATE_POOL"; do
+			PORTFENCE_DIR=$dir run --separate-stderr preload "$pool" \
+				strace -f -qq -o "$BATS_TEST_TMPDIR/calls" -e trace=%file "$PROBE/dial" tcp 127.0.0.1 8080
+			assert_ports_in "$pool" <<<"$output"
+			assert_one_line
+			run ! grep /dev/shm "$BATS_TEST_TMPDIR/calls"
+		done
 	done
 }
 
