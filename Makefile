@@ -145,6 +145,8 @@ install: all ## install below $(DESTDIR)$(PREFIX)
 	$(if $(M32),install -D -m 644 $(B)/32/libportfence.so $(DESTDIR)$(libdir)/portfence/32/libportfence.so)
 	$(if $(M32),$(call classes,$(DESTDIR)$(libdir)/portfence))
 	$(foreach f,$(extras),install -D -m 644 $(subst :, $(DESTDIR),$f) &&) :
+	sed -i 's#/usr/bin/portfence#$(bindir)/portfence#; s#/usr/lib/portfence#$(libdir)/portfence#' \
+		$(foreach f,$(wildcard config/*),$(DESTDIR)$(datadir)/doc/portfence/examples/$(notdir $f))
 
 uninstall: ## remove what install put there
 	rm -f $(DESTDIR)$(bindir)/portfence $(foreach f,$(extras),$(DESTDIR)$(lastword $(subst :, ,$f)))

@@ -21,7 +21,7 @@ static const char usage[] =
 	"FILE is by default $PORTFENCE_POLICY_FILE, ~/.config/portfence.conf or "
 	"/etc/portfence.conf.\n"
 	"\n"
-	"  -p, --for PROGRAM       show only which rule and pool decide for PROGRAM\n"
+	"      --for PROGRAM       show only which rule and pool decide for PROGRAM\n"
 	"  -u, --user USER         run by USER (default: you)\n"
 	"  -t, --to ADDRESS:PORT   towards this destination (default: bind and listen)\n"
 	"      --udp               by UDP (default: TCP)\n"
@@ -176,6 +176,12 @@ static const char *pool_name(const struct pf_policy *policy, uint32_t place)
 	return place == PF_RULE_UNFENCED ? "none" : policy->pool[place].name;
 }
 
+// Returns true if each run has a block of the only pool for itself, and there is no more to say.
+static bool is_of_runs(const struct pf_policy *policy, const struct pf_rules *rules)
+{
+	return rules->count == 0 && policy->count == 1 && policy->pool[0].block;
+}
+
 static void rules_show(const struct pf_policy *policy, const struct pf_rules *rules)
 {
 	CLI_TABLE table = cli_table_new(3);
@@ -191,10 +197,15 @@ static void rules_show(const struct pf_policy *policy, const struct pf_rules *ru
 		free(conditions);
 	}
 	cli_table_add(table, "-");
-	cli_table_add(table, "%s", pool_name(policy, rules->fallback));
-	cli_table_add(table,
-		rules->fallback == PF_RULE_UNFENCED ? "all others: the kernel chooses"
-						    : "all others");
+	bool runs = is_of_runs(policy, rules);
+	cli_table_add(
+		table, "%s", runs ? policy->pool[0].name : pool_name(policy, rules->fallback));
+	if (runs)
+		cli_table_add(table, "those of a run, which has a block for itself");
+	else
+		cli_table_add(table,
+			rules->fallback == PF_RULE_UNFENCED ? "all others: the kernel chooses"
+							    : "all others");
 	cli_table_print(table);
 }
 
@@ -258,12 +269,14 @@ static int question_answer(const struct question *question, const struct pf_poli
 		printf(": rule %s, ", rules->rule[first].name);
 	else
 		printf(": no rule, ");
-	if (pool == PF_RULE_UNFENCED)
+	bool runs = is_of_runs(policy, rules);
+	if (pool == PF_RULE_UNFENCED && !runs)
 		puts("the kernel chooses");
 	else {
 		char ports[PF_RANGES_TEXT];
-		pf_ranges_format(&policy->pool[pool].ranges, ports);
-		printf("pool %s (%s)\n", policy->pool[pool].name, ports);
+		const struct pf_policy_pool *chosen = &policy->pool[runs ? 0 : pool];
+		pf_ranges_format(&chosen->ranges, ports);
+		printf("%spool %s (%s)\n", runs ? "a block of " : "", chosen->name, ports);
 	}
 	return 0;
 }
@@ -325,10 +338,12 @@ static int options_read(int argc, char **argv, struct question *question)
 	int option, result = 0;
 	bool has_details = false;
 	opterr = 0;
-	while (result == 0 && (option = getopt_long(argc, argv, ":p:u:t:h", options, NULL)) != -1) {
+	while (result == 0 && (option = getopt_long(argc, argv, ":u:t:h", options, NULL)) != -1) {
 		has_details |= option == 'u' || option == 't' || option == 'U';
-		if (option == 'p')
+		if (option == 'p' && *optarg)
 			question->program = optarg;
+		else if (option == 'p')
+			result = cli_error("check: '--for' wants a program");
 		else if (option == 'u')
 			result = word_read("user", optarg, user_read, question);
 		else if (option == 't')

@@ -116,6 +116,13 @@ static bool rule_program(struct policy_maker *maker, struct policy_word value)
 	struct policy_word word;
 	size_t used = 0;
 	while (policy_word_next(&value, &word)) {
+		// A path is compared with the whole of the program's.
+		if (memchr(word.text, '/', word.length) && !strchr("/*?", *word.text)) {
+			policy_refuse(maker->text, word,
+				"no absolute path, expected a name, or one that begins with / or "
+			        "*");
+			return false;
+		}
 		if (used + word.length + 1 > sizeof rule->program) {
 			policy_refuse(maker->text, word,
 				"too long, expected %zu bytes of programs at the most",

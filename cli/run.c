@@ -311,7 +311,7 @@ static int options_read(int argc, char **argv, struct run *run)
 		} else if (option == 'w') {
 			if (cli_duration(optarg, strlen(optarg), &run->wait_ms) < 0)
 				return cli_error("run: --wait '%s': expected a time, as in 30s, "
-				                 "24h at the most",
+						 "24h at the most",
 					optarg);
 		} else if (option == 's') {
 			if (strict_read(run, optarg))

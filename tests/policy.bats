@@ -123,7 +123,7 @@ assert_refused()
 	[ "$(others <<<"$only$second")" = default ]
 	[ "$(others <<<"$only$second$rule")" = default ]
 	[ "$(others <<<"$only${second/default/b}")" = none ]
-	[ "$(others <<<"$only$block")" = none ]
+	[ "$(others <<<"$only$block")" = a ]
 }
 
 @test "durations are in ms, s, m, h or plain seconds" {
@@ -300,6 +300,14 @@ nonsense-beyond-guessing = 1"
 	EOF
 }
 
+@test "a pool of which each run has a block is not left to the kernel" {
+	echo $'[pool ci]\nports = 32900-33899\nblock = 100' >"$FILE"
+	run -0 "$PORTFENCE" check "$FILE"
+	grep -E '^- +ci +those of a run, which has a block for itself$' <<<"$output"
+	run -0 "$PORTFENCE" check "$FILE" --for sh
+	[[ $output == *': no rule, a block of pool ci (32900-33899)' ]]
+}
+
 @test "check says what is wrong with its options" {
 	echo $'[pool a]\nports = 20000' >"$FILE"
 	while IFS='|' read -r options message; do
@@ -310,6 +318,7 @@ nonsense-beyond-guessing = 1"
 		[ "$stderr" = "portfence: check: $message" ]
 	done <<-'EOF'
 		--for|'--for' wants a value
+		--for=|'--for' wants a program
 		--to 10.0.0.0/8|--to '10.0.0.0/8': expected one address and one port, as in 10.0.0.1:443
 		--to 10.0.0.1|--to '10.0.0.1': expected one address and one port, as in 10.0.0.1:443
 		--to example.org:80|--to 'example.org:80': no address, expected one as in 10.0.0.1, 10.0.0.0/8:443, [::1]:80-99 or *:53

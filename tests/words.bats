@@ -184,6 +184,7 @@ emulate()
 
 @test "both libraries serve from where they are installed" {
 	build "$PAIR" gcc M32=1 install DESTDIR="$BATS_TEST_TMPDIR"
+	run ! grep -rE '/usr/(bin|lib)/portfence' "$BATS_TEST_TMPDIR/usr/local/share/doc/portfence/examples"
 	for folder in "$P32/probe" "$PROBE"; do
 		# shellcheck disable=SC2016 # for the inner shell
 		run --separate-stderr net unshare -m sh -c 'mount --bind "$0" /usr/local && exec "$@"' \
