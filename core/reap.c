@@ -240,16 +240,22 @@ out:
 static int reap_to_end(struct pf_segment *segment, uint64_t began, uint32_t *ret_reaped)
 {
 	int result = reap(segment, began, ret_reaped);
-	pf_word_put(&segment->shared->reap_took, pf_now_ms() - began);
+	pf_word_put(&segment->shared->reap_took, pf_elapsed_ms(began, pf_now_ms()));
 	pf_word_put(&segment->shared->reap_done, began);
 	return result;
 }
 
 int pf_reap(struct pf_segment *segment, uint32_t *ret_reaped)
 {
-	uint64_t now = pf_now_ms();
-	pf_word_put(&segment->shared->reaped_ms, now);
-	return reap_to_end(segment, now, ret_reaped);
+	pf_word *reaped = &segment->shared->reaped_ms;
+	for (;;) {
+		// Its number, too: one that began in the same tick is overtaken by this.
+		uint64_t last = pf_word_get(reaped), began = pf_now_ms();
+		if (pf_elapsed_ms(last, began) == 0)
+			began = last + 1;
+		if (pf_word_replace(reaped, last, began))
+			return reap_to_end(segment, began, ret_reaped);
+	}
 }
 
 static uint64_t least(uint64_t a, uint64_t b)

@@ -4,6 +4,7 @@
 
 #include "util.h"
 
+#include <portfence/reap.h>
 #include <portfence/segment.h>
 
 #include <dirent.h>
@@ -75,6 +76,24 @@ static int teardown(void **state)
 	}
 	closedir(stream);
 	return rmdir(dir);
+}
+
+// Two in one tick of the clock must not both give back: the later one overtakes the other.
+static void each_reap_has_a_number_of_its_own(void **state)
+{
+	struct pf_segment segment;
+	char reason[PF_SEGMENT_TEXT] = "";
+	uint32_t reaped;
+	uint64_t last = 0;
+	(void)state;
+	assert_int_equal(attach(&segment, reason), 0);
+	for (int i = 0; i < 4; i++) {
+		pf_reap(&segment, &reaped); // -EXDEV: of no namespace here
+		uint64_t began = atomic_load(&segment.shared->reaped_ms);
+		assert_true(began > last);
+		last = began;
+	}
+	pf_segment_close(&segment);
 }
 
 static void the_second_attach_finds_what_the_first_made(void **state)
@@ -334,6 +353,7 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
+		TEST(each_reap_has_a_number_of_its_own),
 		TEST(the_second_attach_finds_what_the_first_made),
 		TEST(nothing_else_stays_in_the_directory),
 		TEST(the_command_reads_the_policy_from_the_segment),
