@@ -120,7 +120,7 @@ static bool rule_program(struct policy_maker *maker, struct policy_word value)
 		if (memchr(word.text, '/', word.length) && !strchr("/*?", *word.text)) {
 			policy_refuse(maker->text, word,
 				"no absolute path, expected a name, or one that begins with / or "
-			        "*");
+				"*");
 			return false;
 		}
 		if (used + word.length + 1 > sizeof rule->program) {

@@ -120,6 +120,19 @@ static inline int take_near(struct pf_pool *pool, uint32_t stripe, uint64_t dest
 	return -EAGAIN;
 }
 
+// Begins the search of a seeker that has a pool, for a port to `destination` (NULL: to none).
+static void seeker_aim(struct seeker *seeker, const struct pf_endpoint *destination)
+{
+	seeker->now = pf_now_ms();
+	seeker->time_ns = pf_time_ns(seeker->now);
+	seeker->start = random_below(seeker->pool->ranges.ports);
+	seeker->peer = destination ? *destination : (struct pf_endpoint){.port = 0};
+	// A socket that connects to its own port on its own host gets itself as peer (RFC 9293,
+	// section 3.5: simultaneous open).
+	seeker->avoid = seeker->peer.port;
+	seeker->never = destination && pf_endpoint_is_loopback(destination);
+}
+
 // Makes a seeker for a port in `stripe`, or, if `destination` is given and it is TCP, in that
 // destination's stripe. Its pool is NULL if the policy leaves the port to the kernel.
 static void seeker_start(struct seeker *seeker, int fd, struct pf_fd state, uint64_t ticket,
@@ -138,20 +151,9 @@ static void seeker_start(struct seeker *seeker, int fd, struct pf_fd state, uint
 	seeker->now = seeker->time_ns = 0;
 	if (!seeker->pool)
 		return;
-	seeker->now = pf_now_ms();
-	seeker->time_ns = pf_time_ns(seeker->now);
-	seeker->start = random_below(seeker->pool->ranges.ports);
-	if (!destination) {
-		seeker->peer = (struct pf_endpoint){.port = 0};
-		return;
-	}
-	if (state.kind == PF_FD_TCP)
+	seeker_aim(seeker, destination);
+	if (destination && state.kind == PF_FD_TCP)
 		seeker->stripe = pf_pool_stripe(seeker->pool, pf_endpoint_hash(destination));
-	seeker->peer = *destination;
-	// A socket that connects to its own port on its own host gets itself as peer (RFC 9293,
-	// section 3.5: simultaneous open).
-	seeker->avoid = destination->port;
-	seeker->never = pf_endpoint_is_loopback(destination);
 }
 
 // Takes a port that can be seen now. Returns 0, or -EAGAIN.
@@ -159,10 +161,15 @@ static int seeker_look(struct seeker *seeker, uint16_t *ret_port)
 {
 	int result = pf_pool_take(
 		seeker->pool, seeker->stripe, seeker->avoid, seeker->now, &seeker->start, ret_port);
-	if (result == -EAGAIN && seeker->avoid && !seeker->never)
-		result = pf_pool_take(
-			seeker->pool, seeker->stripe, 0, seeker->now, &seeker->start, ret_port);
-	return result;
+	if (result != -EAGAIN || seeker->never ||
+		pf_ranges_index(&seeker->pool->ranges, seeker->avoid) < 0)
+		return result;
+	// It may be the only one left, and is as good as any other if that host is not this one.
+	seeker->never = pf_classify_reach(&seeker->peer) > 0;
+	if (seeker->never)
+		return result;
+	seeker->avoid = 0;
+	return pf_pool_take(seeker->pool, seeker->stripe, 0, seeker->now, &seeker->start, ret_port);
 }
 
 // Takes a port, after a reap if there is none. Returns 0, or -EAGAIN if the stripe is exhausted.
@@ -171,8 +178,10 @@ static int seeker_take(struct seeker *seeker, uint16_t *ret_port)
 	int result = seeker_look(seeker, ret_port);
 	if (result != -EAGAIN)
 		return result;
-	// Whatever comes of that: another's reap may have ended since we looked.
-	pf_reap_sometimes(seeker->segment, pf_now_ms());
+	// Whatever comes of that: another's reap may have ended since we looked. If this thread is
+	// in another namespace, the next call uses that one's segment.
+	if (pf_reap_sometimes(seeker->segment, pf_now_ms()) == -EXDEV)
+		pf_fence_move();
 	return seeker_look(seeker, ret_port);
 }
 
@@ -500,7 +509,7 @@ static bool is_answered(ssize_t result)
 static ssize_t connect_strayed(
 	struct seeker *seeker, const struct operation *operation, ssize_t result)
 {
-	if (!is_void(seeker)) {
+	if (result == -EISCONN || result == -EALREADY || !is_void(seeker)) {
 		state_record(seeker->fd, seeker->ticket, seeker->state, PF_FD_BOUND | PF_FD_LATE);
 		return result;
 	}
@@ -615,6 +624,9 @@ static ssize_t connect_late_in(struct seeker *seeker, const struct operation *op
 	ssize_t result =
 		taken < 0 && seeker->waited ? -EADDRNOTAVAIL : connect_by_search(seeker, operation);
 	if (result != -EADDRNOTAVAIL)
+		return result;
+	// Or it is not about ports: the kernel has no address of its own to go with that one.
+	if (taken == 0 && pf_classify_reach(&seeker->peer) == -EADDRNOTAVAIL)
 		return result;
 	// Strangers have the ports that we think are free: next time we know of them.
 	if (taken == 0)
@@ -858,11 +870,19 @@ __attribute__((noinline)) static ssize_t connect_wholly(
 
 // The end of a plain connect whose port was looked at, or that failed. Returns as the call does.
 __attribute__((noinline)) static ssize_t connect_plainly_settle(struct pf_fd state, uint64_t ticket,
-	const struct pf_endpoint *destination, const struct operation *operation, uint16_t port,
+	const struct pf_endpoint *destination, const struct operation *operation,
+	struct pf_segment *segment, struct pf_pool *pool, uint32_t stripe, uint16_t port,
 	ssize_t result)
 {
-	struct seeker seeker;
-	seeker_start(&seeker, operation->fd, state, ticket, PF_STRIPE_TCP, destination);
+	// Chosen again, the pool could be another one: a thread may have changed what it goes by.
+	struct seeker seeker = {.fd = operation->fd,
+		.state = state,
+		.ticket = ticket,
+		.segment = segment,
+		.pool = pool,
+		.stripe = stripe,
+		.how = PF_HOW_BIND};
+	seeker_aim(&seeker, destination);
 	if (state.flags & PF_FD_BOUND) {
 		lease_tell(&seeker, port, PF_HOW_BIND);
 		connect_refused(&seeker);
@@ -931,8 +951,8 @@ static bool connect_plainly(
 	if (late ? pf_rarely(!is_under_way(result) || pf_word_get(&port_looked) != now)
 		 : pf_rarely(result == -EADDRNOTAVAIL)) {
 		struct operation operation = {run_connect, fd, 0, address, length, NULL, 0};
-		*ret_result = connect_plainly_settle(
-			late ? state : lease, ticket, &destination, &operation, port, result);
+		*ret_result = connect_plainly_settle(late ? state : lease, ticket, &destination,
+			&operation, segment, pool, stripe, port, result);
 		return true;
 	}
 	if (late)
@@ -1193,13 +1213,13 @@ int pf_assign_socket(int domain, int type, int protocol)
 		if (pool && pf_pool_claim(pool) == PF_CLAIM_LATE)
 			range_set_pool(fd, pool);
 	}
-	// A lease that is still there was the fd's before: closed past our hooks, unless this is a
-	// vfork child, with its parent's map.
-	if (pf_rarely(pf_fdmap_has_lease(fd))) {
-		if (!pf_fdmap_is_borrowed())
-			pf_lifetime_give(pf_fdmap_start(fd, state));
+	// A vfork child has its parent's map, where this number may be another socket's.
+	if (pf_rarely(pf_fdmap_is_borrowed()))
 		return fd;
-	}
-	pf_fdmap_start(fd, state);
+	// A lease that is still there was the fd's before: closed past our hooks.
+	bool stale = pf_fdmap_has_lease(fd);
+	struct pf_fd before = pf_fdmap_start(fd, state);
+	if (pf_rarely(stale))
+		pf_lifetime_give(before);
 	return fd;
 }

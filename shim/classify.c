@@ -7,6 +7,7 @@
 #include "util.h"
 
 #include <netinet/in.h>
+#include <string.h>
 
 #ifndef IPPROTO_MPTCP
 #define IPPROTO_MPTCP 262
@@ -51,6 +52,25 @@ static struct pf_endpoint local_endpoint(int fd)
 uint16_t pf_classify_port(int fd)
 {
 	return local_endpoint(fd).port;
+}
+
+int pf_classify_reach(const struct pf_endpoint *destination)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(destination->port)};
+	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(destination->port)};
+	bool old = pf_endpoint_is_ipv4(destination);
+	memcpy(&in.sin_addr, destination->address + 12, sizeof in.sin_addr);
+	memcpy(&in6.sin6_addr, destination->address, sizeof in6.sin6_addr);
+	int fd = (int)pf_sys(SYS_socket, old ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return 0;
+	long result = old ? pf_sys(SYS_connect, fd, &in, sizeof in)
+			  : pf_sys(SYS_connect, fd, &in6, sizeof in6);
+	struct pf_endpoint local = local_endpoint(fd);
+	pf_sys(SYS_close, fd);
+	if (result < 0)
+		return result == -EADDRNOTAVAIL ? (int)result : 0;
+	return memcmp(local.address, destination->address, sizeof local.address) == 0;
 }
 
 // Returns the address family of a socket, or -errno. -EBADF and -ENOTSOCK are the kernel's own

@@ -5,6 +5,8 @@
 
 #include "fdmap.h"
 
+#include <portfence/endpoint.h>
+
 #include <stddef.h>
 
 // Returns the kind and family that socket(domain, type, protocol) makes, as the flags and kind of a
@@ -30,6 +32,11 @@ uint16_t pf_classify_port(int fd);
 
 // Returns true if a bind to port 0 leaves the port to the connect (IP_BIND_ADDRESS_NO_PORT).
 bool pf_classify_defers(int fd);
+
+// Asks the kernel, by a socket of its own that sends nothing, how this host reaches `destination`.
+// Returns 1 if that is an address of this host; 0 if it is not, or that cannot be said; or -errno,
+// by which a connect to it would fail, whatever its port.
+int pf_classify_reach(const struct pf_endpoint *destination);
 
 // Returns true for what lies in the page of this frame, above it: on the stack of our callers,
 // where most addresses are.

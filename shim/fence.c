@@ -222,13 +222,38 @@ static bool segment_attach(int fd, struct pf_segment *fresh)
 	return true;
 }
 
-struct pf_segment *pf_fence_attach(int fd)
+// The segments of the network namespaces that this process was in: who goes to and fro, as routing
+// daemons do for each socket, finds them again. Those beyond stay mapped, and are made anew.
+#define NAMESPACES 256
+static _Atomic(void *) known[NAMESPACES];
+
+// Makes the segment of namespace `netns` the present one, if it is known. Returns false if not.
+static bool segment_resume(uint64_t netns)
 {
-	_Static_assert(
-		PF_FDMAP_PAGE_BYTES + PF_HISTORY_PAGE_BYTES + PF_WINDOW_BYTES + PF_RANDOM_BYTES <=
-			PF_SEGMENT_WIPED,
-		"they fit the page");
-	static struct pf_segment spare; // where even a page cannot be had
+	for (int i = 0; i < NAMESPACES; i++) {
+		struct pf_segment *segment = pf_subscribe(&known[i]);
+		if (!segment)
+			return false;
+		if (netns && segment->netns == netns) {
+			pf_publish(&pf_fence_self.segment, segment);
+			return true;
+		}
+	}
+	return false;
+}
+
+static void segment_remember(struct pf_segment *segment)
+{
+	for (int i = 0; i < NAMESPACES && !pf_publish(&known[i], segment); i++)
+		;
+}
+
+// Makes the page that a fork empties, once.
+static void page_use(void)
+{
+	static atomic_flag made = ATOMIC_FLAG_INIT;
+	if (atomic_flag_test_and_set(&made))
+		return;
 	unsigned char *page = pf_segment_wiped_page();
 	pf_fdmap_use(page);
 	if (page) {
@@ -236,10 +261,25 @@ struct pf_segment *pf_fence_attach(int fd)
 		pf_window_use(page += PF_HISTORY_PAGE_BYTES);
 		pf_random_use(page + PF_WINDOW_BYTES);
 	}
+}
+
+struct pf_segment *pf_fence_attach(int fd)
+{
+	_Static_assert(
+		PF_FDMAP_PAGE_BYTES + PF_HISTORY_PAGE_BYTES + PF_WINDOW_BYTES + PF_RANDOM_BYTES <=
+			PF_SEGMENT_WIPED,
+		"they fit the page");
+	static struct pf_segment spare; // where even a page cannot be had
+	page_use();
 	pf_history_start();
+	if (segment_resume(pf_segment_netns(fd)))
+		return pf_subscribe(&pf_fence_self.segment);
 
 	struct pf_segment *fresh = pf_segment_scratch(sizeof *fresh);
-	if (!segment_attach(fd, fresh ? fresh : &spare) && fresh) {
+	bool first = segment_attach(fd, fresh ? fresh : &spare);
+	if (first && fresh)
+		segment_remember(fresh);
+	else if (fresh) {
 		pf_segment_close(fresh);
 		pf_segment_scratch_free(fresh, sizeof *fresh);
 	}

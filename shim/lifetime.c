@@ -27,6 +27,7 @@
 #include <portfence/pool.h>
 
 #include <linux/close_range.h>
+#include <linux/nsfs.h>
 #include <sched.h>
 
 void pf_lifetime_give(struct pf_fd lease)
@@ -48,7 +49,7 @@ static bool is_ours(int fd)
 
 int pf_lifetime_close(int fd)
 {
-	if (!pf_fdmap_knows(fd) || (pf_fdmap_is_borrowed() && pf_fdmap_has_lease(fd)))
+	if (!pf_fdmap_knows(fd) || pf_fdmap_is_borrowed())
 		return pf_real_close(fd);
 	// Out of the map before the close: the number may have a new owner right after it.
 	struct pf_fd known = pf_fdmap_forget(fd);
@@ -154,10 +155,18 @@ void *pf_lifetime_vfork(void)
 
 // ---- Network namespaces ----------------------------------------------------------------------
 
+// Returns true if setns(fd, type) may be about the network namespace. Any type that the kernel does
+// not tell may be.
+static bool is_about_net(int fd, int type)
+{
+	long types = type ? type : pf_sys(SYS_ioctl, fd, NS_GET_NSTYPE);
+	return types < 0 || (types & CLONE_NEWNET);
+}
+
 int pf_lifetime_setns(int fd, int type)
 {
 	int result = pf_real_setns(fd, type);
-	if (result == 0)
+	if (result == 0 && is_about_net(fd, type))
 		pf_fence_move();
 	return result;
 }

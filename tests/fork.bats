@@ -44,6 +44,14 @@ assert_no_port_given_twice()
 	done
 }
 
+@test "what a vfork child does to fresh sockets, none bound yet, is not done to its parent's (trap 15)" {
+	for port in 20000 40000; do
+		run fence "$port" "$PROBE/lend" 8080
+		[ "$output" = "UDP from $port, range 45000-45999, TCP from $port, TCP from $port" ]
+		[ "$(status_of REAPED)" -eq 0 ]
+	done
+}
+
 @test "processes forked from many threads close, connect and execute (trap 14)" {
 	# So many ports that none is used again within a child's life: whether that has the socket that
 	# another thread opens and closes while the kernel copies the process, nobody can know.

@@ -50,6 +50,78 @@ no_datagram_socket_in()
 	[ -z "$(net ss -Huan "sport >= ${1%-*} and sport <= ${1#*-}")" ]
 }
 
+# --- network namespaces --------------------------------------------------------------------------
+
+@test "a program that goes to and fro between namespaces uses no more memory for each time (trap 24)" {
+	assert_python 'inside, the same, and 0 maps more' '' "$BIND_POOL" "$LATE_POOL" <<-'EOF'
+		from sockets import *
+		CLONE_NEWNET = 0x40000000
+		here = os.open("/proc/self/ns/net", os.O_RDONLY)
+		libc.unshare(CLONE_NEWNET)
+		there = os.open("/proc/self/ns/net", os.O_RDONLY)
+		def turn():
+		    for namespace in there, here:
+		        assert libc.setns(namespace, 0) == 0
+		        u = new(UDP)
+		        u.bind(("0.0.0.0", 0))
+		        assert where(u) == "inside", where(u)
+		        u.close()
+		    return sum(1 for _ in open("/proc/self/maps"))
+		turn()
+		before = turn()
+		for _ in range(50): after = turn()
+		s = dial(8080)
+		print(f"{where(s)}, the same, and {after - before} maps more")
+		s.close()
+	EOF
+}
+
+@test "a program that enters a namespace of another kind gives its ports back at once" {
+	for pool in "$BIND_POOL" "$LATE_POOL"; do
+		run -0 fence "$pool" /usr/bin/python3 - <<-'EOF'
+			from sockets import *
+			for kind in 0, 0x04000000: # any, CLONE_NEWUTS
+			    s = dial(8080)
+			    assert libc.setns(os.open("/proc/self/ns/uts", os.O_RDONLY), kind) == 0
+			    s.close()
+		EOF
+		[ "$(status_of LEASED) $(status_of REAPED)" = '0 0' ]
+		rm "$PORTFENCE_DIR"/*
+	done
+}
+
+@test "a thread in a namespace of its own does not keep the others from ports that came free (trap 24)" {
+	assert_python 'inside' '' 20000-20003 <<-'EOF'
+		from sockets import *
+		import signal, threading
+		ready, done = threading.Event(), threading.Event()
+		def elsewhere():
+		    libc.unshare(0x40000000)
+		    kept.append(new(UDP))
+		    ready.set()
+		    done.wait()
+		thread = threading.Thread(target=elsewhere)
+		thread.start()
+		ready.wait()
+		reader, writer = os.pipe()
+		child = os.fork()
+		if child == 0:
+		    kept += [dial(8080) for _ in range(4)]
+		    os.write(writer, b"x")
+		    signal.pause()
+		os.read(reader, 1)
+		os.kill(child, signal.SIGKILL)
+		os.waitpid(child, 0)
+		errors.add(99)
+		end = time.monotonic() + 10
+		while refusals([lambda: dial(8080)]) and time.monotonic() < end: pass
+		print(where(kept[-1]) if len(kept) > 1 else "none")
+		done.set()
+		thread.join()
+		kept.clear()
+	EOF
+}
+
 # --- programs that lock themselves in -----------------------------------------------------------
 
 @test "a program that closes every descriptor, again and again, stays in its pool (trap 20)" {

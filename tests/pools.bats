@@ -295,6 +295,50 @@ pool_status()
 	[ "$(pool_status default EXHAUSTED)" -eq 4 ]
 }
 
+@test "an address that no source goes with is no want of a port: nothing waits or falls back" {
+	net sysctl -qw net.ipv6.conf.all.disable_ipv6=1
+	for ports in 20000-20999 40000-40999; do
+		for exhausted in 'wait 1h' fallback fail; do
+			printf '%s\n' '[pool default]' "ports = $ports" "exhausted = $exhausted" >policy.conf
+			assert_python '99 99' <<-'EOF'
+				from sockets import *
+				codes = [socket.socket(AF_INET6).connect_ex(("::1", 8080)) for _ in range(2)]
+				dial(8080)
+				print(*codes)
+			EOF
+			[ "$(pool_status default EXHAUSTED) $(pool_status default FALLBACK)" = '0 0' ]
+			rm "$PORTFENCE_DIR"/*
+		done
+	done
+}
+
+@test "a pool that another thread's change of user gives no part in is not given another's port" {
+	printf '%s\n' '[pool a]' 'ports = 40000-40999' '[rule r]' 'user = 0' 'pool = a' >policy.conf
+	assert_python 'refused: 111' <<-'EOF'
+		from sockets import *
+		import threading
+		slow = new(TCP, socket.SO_REUSEADDR)
+		slow.bind(("127.0.0.1", 8090))
+		slow.listen(0)
+		for _ in range(4): # till its queue is full
+		    s = socket.socket()
+		    s.setblocking(False)
+		    s.connect_ex(("127.0.0.1", 8090))
+		    kept.append(s)
+		codes = []
+		late = new()
+		thread = threading.Thread(target=lambda: codes.append(late.connect_ex(("127.0.0.1", 8090))))
+		thread.start()
+		while not subprocess.run("ss -Htn state syn-sent 'dport = 8090' | grep -c .", shell=True, capture_output=True, text=True).stdout.strip() >= "2":
+		    pass
+		os.seteuid(65534)
+		slow.close() # which refuses what is sent once more
+		thread.join()
+		os.seteuid(0)
+		print("refused:", *codes)
+	EOF
+}
+
 @test "a call that finds no port falls back to the kernel's choice, which is counted and said once" {
 	for ports in 20000-20001 40000-40001; do
 		printf '%s\n' '[pool default]' "ports = $ports" 'exhausted = fallback' >policy.conf

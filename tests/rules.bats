@@ -255,6 +255,49 @@ segments()
 	done
 }
 
+@test "the last port of a pool is not for an own address's service there, and is for another host's (trap 13)" {
+	ip -n "$NETNS" address add 10.9.9.9/32 dev lo
+	for port in 20000 40000; do
+		run fence "$port" "$PROBE/itself" 10.9.9.9 "$port" 20
+		[ "$output" = 'refused 0, connected 0, other 20' ]
+		rm "$PORTFENCE_DIR"/*
+	done
+	other=$NETNS-other
+	ip netns add "$other"
+	ip -n "$NETNS" link add near type veth peer name far netns "$other"
+	ip -n "$NETNS" address add 10.8.8.1/24 dev near
+	ip -n "$other" address add 10.8.8.2/24 dev far
+	ip -n "$NETNS" link set near up
+	ip -n "$other" link set far up
+	for port in 20000 40000; do
+		run -0 fence "$port" timeout 20 /usr/bin/python3 - "$other" "$port" <<-'EOF'
+			from sockets import *
+			namespace, port = os.open("/run/netns/" + sys.argv[1], os.O_RDONLY), int(sys.argv[2])
+			server = subprocess.Popen(["nsenter", f"--net=/run/netns/{sys.argv[1]}", "env", "PORTFENCE_DISABLE=1", sys.executable, "-c", f"import socket; s = socket.create_server(('10.8.8.2', {port})); print('up', flush=True); s.accept()"], stdout=subprocess.PIPE)
+			server.stdout.readline()
+			s = dial(port, "10.8.8.2")
+			print(port_of(s))
+			s.close()
+			server.wait()
+		EOF
+		[ "$output" = "$port" ]
+		rm "$PORTFENCE_DIR"/*
+	done
+	ip netns delete "$other"
+}
+
+@test "a connection that was inherited stays one, also when the pool's range is not honoured any more" {
+	fence 40000-40999 "$PROBE/dial" tcp 127.0.0.1 8080
+	net sysctl -qw net.ipv4.ip_local_port_range='50000 59999'
+	run -0 net /usr/bin/python3 - "$PORTFENCE" <<-'EOF'
+		from sockets import *
+		s = dial(8080)
+		print(port_of(s), flush=True)
+		subprocess.run([sys.argv[1], "run", "--ports", "40000-40999", "--", sys.executable, "-c", f"import socket; s = socket.socket(fileno={s.fileno()}); print(s.connect_ex(('127.0.0.1', 8080)), s.getsockname()[1])"], pass_fds=[s.fileno()], check=True)
+	EOF
+	[ "${lines[1]}" = "106 ${lines[0]}" ]
+}
+
 @test "a socket that was refused does not meet itself on the port it had" {
 	assert_python '0 connected to themselves' 20000-20003 40000-40003 <<-'EOF'
 		from sockets import *
