@@ -85,6 +85,10 @@ int cli_segments(cli_segment_fn *each, void *arg);
 // Makes of what anybody may have written what can be printed: anything but visible ASCII is '?'.
 void cli_clean(char *text);
 
+// Returns true for a name that a segment can have, with its network namespace and whose it is: for
+// a group's, this user and the group.
+bool cli_segment_name(const char *name, uint64_t *ret_netns, struct pf_segment_owner *ret_owner);
+
 // Returns true for the name of a whole segment of this network namespace.
 bool cli_segment_is_ours(const char *dir, const char *name);
 

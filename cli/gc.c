@@ -49,26 +49,79 @@ static bool is_attached(const char *path)
 	return found;
 }
 
+// What a file is, by its name.
+enum kind {
+	KIND_FOREIGN, // none of ours; and locks of blocks, see below
+	KIND_SEGMENT,
+	KIND_HALF, // a segment, while it is made
+	KIND_POLICY,
+};
+
+// Returns true if the name is this one, or one that mkostemp makes of it.
+static bool is_temporary(const char *name, const char *made)
+{
+	size_t length = strlen(made);
+	if (strncmp(name, made, length) != 0)
+		return false;
+	name += length;
+	return !*name || (*name == '.' && strlen(name) == 7 && isalnum((unsigned char)name[6]));
+}
+
+// Returns what a file of this name is. The locks of blocks (portfence.blocks.*) stay for good: one
+// that is removed just when somebody has opened it would lock nothing, and they are empty.
+static enum kind kind_of(const char *name)
+{
+	unsigned long long number;
+	uint64_t netns;
+	unsigned uid;
+	char made[PF_SEGMENT_PATH];
+	struct pf_segment_owner owner;
+	if (cli_segment_name(name, &netns, &owner))
+		return KIND_SEGMENT;
+	if (sscanf(name, "." PF_SEGMENT_PREFIX "%16llx", &number) == 1) {
+		snprintf(made, sizeof made, "." PF_SEGMENT_PREFIX "%016llx", number);
+		return strcmp(name, made) ? KIND_FOREIGN : KIND_HALF;
+	}
+	if (sscanf(name, PF_SEGMENT_PREFIX "%16llx.%u", &number, &uid) == 2) {
+		snprintf(made, sizeof made, PF_SEGMENT_PREFIX "%016llx.%u.policy", number, uid);
+		return is_temporary(name, made) ? KIND_POLICY : KIND_FOREIGN;
+	}
+	return KIND_FOREIGN;
+}
+
+// Returns true if somebody needs the file, or may, or it is none of ours.
+static bool is_needed(const char *dir, const char *name, const char *path)
+{
+	switch (kind_of(name)) {
+	case KIND_SEGMENT:
+		return cli_segment_is_ours(dir, name) || is_attached(path);
+	case KIND_HALF:
+	case KIND_POLICY:
+		return is_attached(path);
+	default:
+		return true;
+	}
+}
+
 // Removes what is left over of our files in the directory. Returns 0 or EXIT_PORTFENCE.
-static int files_remove(const char *name)
+static int files_remove(const char *dir)
 {
 	struct dirent **names;
 	int result = 0;
-	int count = scandir(name, &names, NULL, alphasort);
+	int count = scandir(dir, &names, NULL, alphasort);
 	if (count < 0)
-		return cli_error("%s: %s", name, strerror(errno));
+		return cli_error("%s: %s", dir, strerror(errno));
 	for (int i = 0; i < count; i++) {
 		char path[PF_SEGMENT_PATH];
-		const char *file = names[i]->d_name + (names[i]->d_name[0] == '.');
-		snprintf(path, sizeof path, "%s/%s", name, names[i]->d_name);
-		if (!strncmp(file, PF_SEGMENT_PREFIX, strlen(PF_SEGMENT_PREFIX)) &&
-			!cli_segment_is_ours(name, names[i]->d_name) && access(path, W_OK) == 0 &&
-			!is_attached(path)) {
-			if (unlink(path) == 0)
-				printf("%s: removed\n", path);
-			else
-				result = cli_error("%s: %s", path, strerror(errno));
-		}
+		const char *name = names[i]->d_name;
+		int length = snprintf(path, sizeof path, "%s/%s", dir, name);
+		if ((size_t)length >= sizeof path || is_needed(dir, name, path) ||
+			access(path, W_OK) < 0) {
+			// it stays
+		} else if (unlink(path) == 0)
+			printf("%s: removed\n", path);
+		else
+			result = cli_error("%s: %s", path, strerror(errno));
 		free(names[i]);
 	}
 	free(names);

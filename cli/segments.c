@@ -25,20 +25,35 @@ bool cli_group_is_ours(gid_t group)
 	return geteuid() == 0 || group == getegid() || group_member(group);
 }
 
+bool cli_segment_name(const char *name, uint64_t *ret_netns, struct pf_segment_owner *ret_owner)
+{
+	unsigned long long digest, netns;
+	uint32_t id;
+	char made[PF_SEGMENT_PATH];
+	const char *group = "g";
+	if (sscanf(name, PF_SEGMENT_PREFIX "%16llx.%llu.g%u", &digest, &netns, &id) != 3) {
+		group = "";
+		if (sscanf(name, PF_SEGMENT_PREFIX "%16llx.%llu.%u", &digest, &netns, &id) != 3)
+			return false;
+	}
+	*ret_netns = netns;
+	*ret_owner = *group ? (struct pf_segment_owner){geteuid(), id}
+			    : (struct pf_segment_owner){id, PF_POLICY_NOBODY};
+	snprintf(
+		made, sizeof made, PF_SEGMENT_PREFIX "%016llx.%llu.%s%u", digest, netns, group, id);
+	return !strcmp(name, made);
+}
+
 // Returns true for the name of a segment of this namespace and of a user or group that we may look
 // into, with that in ret_owner.
 static bool is_ours(const char *name, uint64_t netns, struct pf_segment_owner *ret_owner)
 {
-	unsigned long long digest, of;
-	char end;
-	*ret_owner = (struct pf_segment_owner){geteuid(), PF_POLICY_NOBODY};
-	if (sscanf(name, PF_SEGMENT_PREFIX "%16llx.%llu.g%u%c", &digest, &of, &ret_owner->group,
-		    &end) == 3)
-		return of == netns && cli_group_is_ours(ret_owner->group);
-	if (sscanf(name, PF_SEGMENT_PREFIX "%16llx.%llu.%u%c", &digest, &of, &ret_owner->uid,
-		    &end) != 3)
+	uint64_t of;
+	if (!cli_segment_name(name, &of, ret_owner) || of != netns)
 		return false;
-	return of == netns && (ret_owner->uid == geteuid() || geteuid() == 0);
+	if (ret_owner->group != PF_POLICY_NOBODY)
+		return cli_group_is_ours(ret_owner->group);
+	return ret_owner->uid == geteuid() || geteuid() == 0;
 }
 
 // Opens the owner's segment that has this name. Returns 0, or -errno with a line in reason.

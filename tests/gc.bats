@@ -1,0 +1,66 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
+# What gc removes, and what it leaves.
+
+# shellcheck disable=SC2030,SC2031 # each test has its own world
+# shellcheck disable=SC2016 # shells inside have variables of their own
+
+load test_helper
+
+setup()
+{
+	world_new
+	sink_start 8080
+	export PYTHONPATH=$BATS_TEST_DIRNAME/probe PYTHONDONTWRITEBYTECODE=1
+	cd "$(scratch)" || return
+	mkfifo gate
+}
+
+teardown()
+{
+	world_end
+}
+
+gc()
+{
+	net "$PORTFENCE" gc
+}
+
+# Makes all files in the pool directory two hours old.
+age()
+{
+	find "$PORTFENCE_DIR" -mindepth 1 -exec touch -d '2 hours ago' {} +
+}
+
+# The names of the files in the pool directory.
+files()
+{
+	find "$PORTFENCE_DIR" -mindepth 1 -printf '%f\n' | sort
+}
+
+# --- names -------------------------------------------------------------------------------------
+
+@test "gc removes leftovers of its own making, and no file that only begins like them" {
+	local foreign=(portfence.conf portfence.notes.txt .portfence.swp .portfence.conf portfence.1.2.3
+		.portfence.0123456789abcde .portfence.0123456789abcdef0 portfence.0123456789ABCDEF.1.0
+		portfence.0123456789abcdef.1.0.old .portfence.0123456789abcdef.1.0 portfence.0123456789abcdef.1.x0
+		portfence.0123456789abcdef.-1.0 portfence.0123456789abcdef.0.policy.bak
+		portfence.0123456789abcdef.0.policy.12345 portfence.0123456789abcdef.policy)
+	(cd "$PORTFENCE_DIR" && touch .portfence.0123456789abcdef portfence.0123456789abcdef.1.0 \
+		portfence.0123456789abcdef.1.g0 portfence.0123456789abcdef.0.policy \
+		portfence.0123456789abcdef.0.policy.aB3456 "${foreign[@]}")
+	age
+	run -0 gc
+	[ "${#lines[@]}" -eq 5 ]
+	diff <(printf '%s\n' "${foreign[@]}" | sort) <(files)
+}
+
+@test "a run keeps its block, whatever gc removes" {
+	serve "$PORTFENCE" run --ports 30000-30099 --block 100 -- sh -c 'echo ready; read -r _ <gate'
+	wait_for_line '^ready$'
+	age
+	gc
+	run --separate-stderr net "$PORTFENCE" run --ports 30000-30099 --block 100 -- true
+	[ "$status" -eq 125 ]
+	assert_one_line 'all blocks of 100 ports are taken (1)'
+}
