@@ -159,10 +159,17 @@ const char *cli_processes_find(
 #define CLI_SUPERVISED 2
 int cli_processes_fenced(struct cli_processes *processes, pid_t pid);
 
-// Returns true if the process has the file mapped, whatever name it has there: who made a segment
-// maps it under a temporary one. False, too, for a process that cannot be looked into.
+// Returns 1 if the process has the file mapped, whatever name it has there: who made a segment maps
+// it under a temporary one. Returns 0 if not, or -1 if this user cannot look into the process.
 struct stat;
-bool cli_process_maps(pid_t pid, const struct stat *status);
+int cli_process_maps(pid_t pid, const struct stat *status);
+
+// Returns 1 if the process was started with this policy, or 0 if not, or -1 if that cannot be
+// known.
+int cli_process_says(pid_t pid, const char *policy);
+
+// Returns true if one of the user IDs of the process is `uid`.
+bool cli_process_is_of(pid_t pid, uid_t uid);
 
 // Frees at the end of a scope.
 static inline void cli_free_table(struct cli_table **table)

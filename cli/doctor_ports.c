@@ -192,7 +192,7 @@ static bool is_fenced(const struct doctor *doctor, pid_t pid)
 		return false;
 	if (known[at].pid != pid) {
 		known[at].pid = pid;
-		known[at].fenced = cli_process_maps(pid, &doctor->file);
+		known[at].fenced = cli_process_maps(pid, &doctor->file) > 0;
 	}
 	return known[at].fenced;
 }

@@ -11,14 +11,19 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+
+// From asking for a policy to the start of the program that says it.
+#define YOUNG_S 60
 
 static const char usage[] =
 	"Usage: portfence gc\n"
 	"\n"
 	"Give back the ports of this network namespace that no socket uses any more. Of other\n"
 	"namespaces' segments, damaged ones and half made ones, remove what no process has "
-	"attached.\n";
+	"attached;\n"
+	"of compiled policies, what no process was started with.\n";
 
 static void segment_reap(struct cli_segment *segment, void *arg)
 {
@@ -32,21 +37,67 @@ static void segment_reap(struct cli_segment *segment, void *arg)
 	printf("%s: %u given back\n", segment->path, reaped);
 }
 
-// Returns true if some process has the file mapped.
-static bool is_attached(const char *path)
+// What is asked of a process. Returns 1 for yes, 0 for no, or -1 if that cannot be known.
+typedef int ask_fn(pid_t pid, const void *arg);
+
+static int ask_maps(pid_t pid, const void *status)
 {
-	struct stat status;
+	return cli_process_maps(pid, status);
+}
+
+static int ask_says(pid_t pid, const void *policy)
+{
+	return cli_process_says(pid, policy);
+}
+
+// Returns true if a process of which nothing can be known may use the file: it has a user ID of the
+// file's owner, or the file is a group's. Root has no such processes but where it is confined; not
+// even there may it be allowed to look at init, which is in no fence.
+static bool may_use(pid_t pid, const struct stat *file)
+{
+	return pid != 1 &&
+		(geteuid() == 0 || file->st_mode & S_IWGRP || cli_process_is_of(pid, file->st_uid));
+}
+
+// Returns true if some other process says yes, or may mean it.
+static bool is_any(ask_fn *ask, const void *arg, const struct stat *file)
+{
 	bool found = false;
 	DIR *dir = opendir("/proc");
 	if (!dir)
 		return true;
-	if (lstat(path, &status) == 0)
-		for (struct dirent *entry; !found && (entry = readdir(dir));)
-			if (isdigit((unsigned char)entry->d_name[0]) &&
-				atoi(entry->d_name) != getpid())
-				found = cli_process_maps(atoi(entry->d_name), &status);
+	for (struct dirent *entry; !found && (entry = readdir(dir));) {
+		pid_t pid = (pid_t)atol(entry->d_name);
+		if (pid <= 0 || pid == getpid())
+			continue;
+		int answer = ask(pid, arg);
+		found = answer > 0 || (answer < 0 && may_use(pid, file));
+	}
 	closedir(dir);
 	return found;
+}
+
+// Returns true if some process has the file mapped.
+static bool is_attached(const char *path)
+{
+	struct stat status;
+	return lstat(path, &status) == 0 && is_any(ask_maps, &status, &status);
+}
+
+// Returns true if the file was written, or asked for, within the last minute.
+static bool is_young(const char *path)
+{
+	struct stat status;
+	return lstat(path, &status) == 0 && status.st_mtime > time(NULL) - YOUNG_S;
+}
+
+// Returns true if some program was started with the policy of this name, or is about to be. The
+// second look at its age is for a run that asked for it meanwhile.
+static bool is_policy_used(const char *path, const char *name)
+{
+	struct stat status;
+	return is_young(path) || (lstat(path, &status) == 0 && is_any(ask_says, name, &status)) ||
+		is_young(path);
 }
 
 // What a file is, by its name.
@@ -96,8 +147,9 @@ static bool is_needed(const char *dir, const char *name, const char *path)
 	case KIND_SEGMENT:
 		return cli_segment_is_ours(dir, name) || is_attached(path);
 	case KIND_HALF:
-	case KIND_POLICY:
 		return is_attached(path);
+	case KIND_POLICY:
+		return is_policy_used(path, name);
 	default:
 		return true;
 	}

@@ -4,6 +4,7 @@
 
 #include <ctype.h>
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
@@ -223,14 +224,24 @@ int cli_processes_fenced(struct cli_processes *processes, pid_t pid)
 	return member->fenced;
 }
 
-bool cli_process_maps(pid_t pid, const struct stat *status)
+// Opens a file of a process. Returns it, or NULL with -1 in ret_failed if it cannot be looked into,
+// 0 if there is no such process.
+static FILE *process_open(pid_t pid, const char *name, int *ret_failed)
 {
-	char maps[64], line[PF_SEGMENT_PATH + 256];
-	bool found = false;
-	snprintf(maps, sizeof maps, "/proc/%d/maps", (int)pid);
-	FILE *file = fopen(maps, "re");
+	char path[64];
+	snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, name);
+	FILE *file = fopen(path, "re");
+	*ret_failed = file || errno == ENOENT || errno == ESRCH ? 0 : -1;
+	return file;
+}
+
+int cli_process_maps(pid_t pid, const struct stat *status)
+{
+	char line[PF_SEGMENT_PATH + 256];
+	int found;
+	FILE *file = process_open(pid, "maps", &found);
 	if (!file)
-		return false;
+		return found;
 	while (!found && fgets(line, sizeof line, file)) {
 		unsigned device_major, device_minor;
 		unsigned long long inode;
@@ -241,4 +252,39 @@ bool cli_process_maps(pid_t pid, const struct stat *status)
 	}
 	fclose(file);
 	return found;
+}
+
+int cli_process_says(pid_t pid, const char *policy)
+{
+	char *string = NULL;
+	size_t size = 0;
+	int found;
+	bool chooses = false;
+	FILE *file = process_open(pid, "environ", &found);
+	if (!file)
+		return found;
+	while (!found && getdelim(&string, &size, 0, file) > 0) {
+		chooses |= !strncmp(string, "PORTFENCE_POLICY=", 17) ||
+			!strncmp(string, "PORTFENCE_PORTS=", 16);
+		found = strstr(string, policy) != NULL;
+	}
+	free(string);
+	fclose(file);
+	// Who writes over its environment still hands on what it said.
+	return found || chooses || library_find(pid) <= 0 ? found : -1;
+}
+
+bool cli_process_is_of(pid_t pid, uid_t uid)
+{
+	char line[256];
+	int failed;
+	unsigned real = uid, effective, saved;
+	FILE *file = process_open(pid, "status", &failed);
+	if (!file)
+		return false;
+	while (fgets(line, sizeof line, file))
+		if (sscanf(line, "Uid: %u %u %u", &real, &effective, &saved) == 3)
+			break;
+	fclose(file);
+	return real == uid || effective == uid || saved == uid;
 }

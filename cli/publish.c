@@ -63,8 +63,11 @@ int cli_policy_publish(const struct pf_policy *policy, const struct pf_rules *ru
 	else if (snprintf(path, PF_SEGMENT_PATH, "%s/" PF_SEGMENT_PREFIX "%016llx.%u.policy", dir,
 			 (unsigned long long)pf_hash(bytes, size), geteuid()) >= PF_SEGMENT_PATH)
 		result = cli_error("%s: %s", dir, strerror(ENAMETOOLONG));
-	else
+	else {
+		// It is in use, before a program says so: gc looks at its age.
+		utimensat(AT_FDCWD, path, NULL, AT_SYMLINK_NOFOLLOW);
 		result = file_compare(path, bytes, size);
+	}
 	if (result == -ENOENT)
 		result = file_make(path, bytes, size);
 	if (result == 0)

@@ -64,3 +64,59 @@ files()
 	[ "$status" -eq 125 ]
 	assert_one_line 'all blocks of 100 ports are taken (1)'
 }
+
+# --- policies ----------------------------------------------------------------------------------
+
+# Starts a command in the fence of a policy, and waits until it is ready: policed COMMAND...
+policed()
+{
+	printf '%s\n' '[pool web]' 'ports = 20000-20099' '[rule all]' 'pool = web' >policy.conf
+	serve "$PORTFENCE" run --policy policy.conf -- "$@"
+	wait_for_line '^ready$'
+}
+
+@test "gc leaves a policy that a process says, or that was asked for within the last minute" {
+	policed sh -c 'echo ready; read -r _ <gate; "$0" tcp 127.0.0.1 8080' "$PROBE/dial"
+	gc
+	[[ $(files) == *.policy* ]]
+	age
+	gc
+	[[ $(files) == *.policy* ]]
+	echo >gate
+	wait "$PID"
+	tail -n +2 "$LOG" | assert_ports_in 20000-20099
+	net "$PORTFENCE" run --policy policy.conf -- true
+	gc
+	[[ $(files) == *.policy* ]]
+	age
+	gc
+	[[ $(files) != *.policy* ]]
+}
+
+@test "gc leaves the policy of a run with a block, for what that starts later" {
+	serve "$PORTFENCE" run --ports 30000-30099 --block 100 -- \
+		sh -c 'echo ready; read -r _ <gate; "$0" tcp 127.0.0.1 8080' "$PROBE/dial"
+	wait_for_line '^ready$'
+	age
+	gc
+	echo >gate
+	wait "$PID"
+	tail -n +2 "$LOG" | assert_ports_in 30000-30099
+}
+
+@test "gc leaves the policy of a program that writes over its environment, as setproctitle does" {
+	policed /usr/bin/python3 -uc 'if True:
+		import ctypes, os, subprocess
+		fields = open("/proc/self/stat").read().rsplit(")", 1)[1].split()
+		start, end = int(fields[47]), int(fields[48])
+		ctypes.memset(start, 0, end - start)
+		print("ready")
+		open("gate").read()
+		subprocess.run([os.environ["PROBE"] + "/dial", "tcp", "127.0.0.1", "8080"], env={})'
+	run ! grep -q PORTFENCE "/proc/$PID/environ"
+	age
+	gc
+	echo >gate
+	wait "$PID"
+	tail -n +2 "$LOG" | assert_ports_in 20000-20099
+}
