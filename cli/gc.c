@@ -14,6 +14,9 @@
 #include <time.h>
 #include <unistd.h>
 
+// The inode of the PID namespace that all others are in: PROC_PID_INIT_INO.
+#define FIRST_PIDNS 0xEFFFFFFCu
+
 // From asking for a policy to the start of the program that says it.
 #define YOUNG_S 60
 
@@ -23,7 +26,9 @@ static const char usage[] =
 	"Give back the ports of this network namespace that no socket uses any more. Of other\n"
 	"namespaces' segments, damaged ones and half made ones, remove what no process has "
 	"attached;\n"
-	"of compiled policies, what no process was started with.\n";
+	"of compiled policies, what no process was started with. In a container (a PID "
+        "namespace),\n"
+	"of all these only damaged and half made ones.\n";
 
 static void segment_reap(struct cli_segment *segment, void *arg)
 {
@@ -50,9 +55,16 @@ static int ask_says(pid_t pid, const void *policy)
 	return cli_process_says(pid, policy);
 }
 
+// Returns true in the first PID namespace. From another one, what runs outside is not to be seen.
+static bool sees_all(void)
+{
+	struct stat status;
+	return stat("/proc/self/ns/pid", &status) == 0 && status.st_ino == FIRST_PIDNS;
+}
+
 // Returns true if a process of which nothing can be known may use the file: it has a user ID of the
-// file's owner, or the file is a group's. Root has no such processes but where it is confined; not
-// even there may it be allowed to look at init, which is in no fence.
+// file's owner, or the file is a group's. Root may look into all, unless it is confined; init, which
+// is kept from it first, is in no fence.
 static bool may_use(pid_t pid, const struct stat *file)
 {
 	return pid != 1 &&
@@ -102,9 +114,10 @@ static bool is_policy_used(const char *path, const char *name)
 
 // What a file is, by its name.
 enum kind {
-	KIND_FOREIGN, // none of ours; and locks of blocks, see below
-	KIND_SEGMENT,
-	KIND_HALF, // a segment, while it is made
+	KIND_FOREIGN,   // none of ours; and locks of blocks, see below
+	KIND_SEGMENT,   // of this network namespace
+	KIND_ELSEWHERE, // of another
+	KIND_HALF,      // a segment, while it is made
 	KIND_POLICY,
 };
 
@@ -128,7 +141,7 @@ static enum kind kind_of(const char *name)
 	char made[PF_SEGMENT_PATH];
 	struct pf_segment_owner owner;
 	if (cli_segment_name(name, &netns, &owner))
-		return KIND_SEGMENT;
+		return netns == pf_diag_netns() ? KIND_SEGMENT : KIND_ELSEWHERE;
 	if (sscanf(name, "." PF_SEGMENT_PREFIX "%16llx", &number) == 1) {
 		snprintf(made, sizeof made, "." PF_SEGMENT_PREFIX "%016llx", number);
 		return strcmp(name, made) ? KIND_FOREIGN : KIND_HALF;
@@ -146,10 +159,12 @@ static bool is_needed(const char *dir, const char *name, const char *path)
 	switch (kind_of(name)) {
 	case KIND_SEGMENT:
 		return cli_segment_is_ours(dir, name) || is_attached(path);
+	case KIND_ELSEWHERE:
+		return !sees_all() || is_attached(path);
 	case KIND_HALF:
 		return is_attached(path);
 	case KIND_POLICY:
-		return is_policy_used(path, name);
+		return !sees_all() || is_policy_used(path, name);
 	default:
 		return true;
 	}

@@ -615,6 +615,7 @@ EAGAIN' ]
 	wait_for_line '^ready$'
 	[ "$(segments | wc -l)" -eq 2 ]
 	in_use=$(segments | grep "^$(awk '$6 ~ "/shm/" { print $5; exit }' "/proc/$PID/maps") ")
+	! blind || in_use=$(segments)
 	ln -s "$PORTFENCE_DIR" "$BATS_TEST_TMPDIR/link"
 	for name in "$PORTFENCE_DIR" "$BATS_TEST_TMPDIR/link" "$PORTFENCE_DIR/../shm"; do
 		PORTFENCE_DIR=$name net "$PORTFENCE" gc

@@ -92,6 +92,12 @@ world_end()
 	netns_end
 }
 
+# True where gc cannot see all processes: outside of the first PID namespace.
+blind()
+{
+	[ "$(stat -Lc %i /proc/self/ns/pid)" -ne 4026531836 ]
+}
+
 # --- servers and other companions ------------------------------------------------------------
 
 # Tries a command again and again, for SECONDS at most, until it succeeds.
