@@ -4,6 +4,8 @@
 
 #include <portfence/reap.h>
 
+#include "random.h"
+
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
@@ -17,29 +19,25 @@
 // The inode of the PID namespace that all others are in: PROC_PID_INIT_INO.
 #define FIRST_PIDNS 0xEFFFFFFCu
 
+// How long a segment that nobody has stays, for the sake of its history.
+#define IDLE_S 3600
+
 // From asking for a policy to the start of the program that says it.
 #define YOUNG_S 60
 
 static const char usage[] =
 	"Usage: portfence gc\n"
 	"\n"
-	"Give back the ports of this network namespace that no socket uses any more. Of other\n"
-	"namespaces' segments, damaged ones and half made ones, remove what no process has "
-	"attached;\n"
-	"of compiled policies, what no process was started with. In a container (a PID "
-        "namespace),\n"
-	"of all these only damaged and half made ones.\n";
+	"Give back the ports of this network namespace that no socket uses any more, and remove\n"
+	"what nobody needs: segments that no process has, if they are another namespace's,\n"
+	"damaged, half made, or without a lease for an hour; policies that no process was started\n"
+	"with. A container sees only its own processes: there, damaged and half made ones alone.\n";
 
-static void segment_reap(struct cli_segment *segment, void *arg)
+// Returns true in the first PID namespace. From another one, what runs outside is not to be seen.
+static bool sees_all(void)
 {
-	int *failed = arg;
-	uint32_t reaped;
-	int result = pf_reap(&segment->segment, &reaped);
-	if (result < 0) {
-		*failed = cli_error("%s: cannot reap: %s", segment->path, strerror(-result));
-		return;
-	}
-	printf("%s: %u given back\n", segment->path, reaped);
+	struct stat status;
+	return stat("/proc/self/ns/pid", &status) == 0 && status.st_ino == FIRST_PIDNS;
 }
 
 // What is asked of a process. Returns 1 for yes, 0 for no, or -1 if that cannot be known.
@@ -55,16 +53,9 @@ static int ask_says(pid_t pid, const void *policy)
 	return cli_process_says(pid, policy);
 }
 
-// Returns true in the first PID namespace. From another one, what runs outside is not to be seen.
-static bool sees_all(void)
-{
-	struct stat status;
-	return stat("/proc/self/ns/pid", &status) == 0 && status.st_ino == FIRST_PIDNS;
-}
-
-// Returns true if a process of which nothing can be known may use the file: it has a user ID of the
-// file's owner, or the file is a group's. Root may look into all, unless it is confined; init, which
-// is kept from it first, is in no fence.
+// Returns true if a process of which nothing can be known may use the file: it has the owner's user
+// ID, or the file is a group's. Root sees all, unless it is confined; init, which is kept from it
+// first, is in no fence.
 static bool may_use(pid_t pid, const struct stat *file)
 {
 	return pid != 1 &&
@@ -94,6 +85,74 @@ static bool is_attached(const char *path)
 {
 	struct stat status;
 	return lstat(path, &status) == 0 && is_any(ask_maps, &status, &status);
+}
+
+// Returns when the last lease that the segment knows of was taken, in seconds since 1970, or 0.
+static uint64_t last_lease(const struct pf_ring *ring)
+{
+	uint64_t last = 0;
+	struct pf_lease lease;
+	for (uint32_t place = 0; place < ring->entries; place++)
+		if (pf_ring_read(ring, place, &lease) && lease.time_ns / 1000000000 > last)
+			last = lease.time_ns / 1000000000;
+	return last;
+}
+
+// Returns true if no lease was taken for an hour, or for the hold if that is longer; also if there
+// never was one.
+static bool is_idle(const struct pf_segment *segment)
+{
+	uint64_t rest = IDLE_S;
+	for (uint32_t i = 0; i < segment->pools; i++)
+		if (segment->pool[i].hold_ms / 1000 > rest)
+			rest = segment->pool[i].hold_ms / 1000;
+	return last_lease(&segment->ring) + rest < (uint64_t)time(NULL);
+}
+
+// Returns true if nobody needs the segment, which is mapped here, at this moment. Our own mapping
+// shows that this file system's files can be told from one another in /proc/PID/maps.
+static bool is_left(const struct cli_segment *segment)
+{
+	struct stat status;
+	return sees_all() && lstat(segment->path, &status) == 0 &&
+		access(segment->path, W_OK) == 0 && is_idle(&segment->segment) &&
+		cli_process_maps(getpid(), &status) == 1 && !is_any(ask_maps, &status, &status);
+}
+
+// Removes the segment if nobody needs it. It is put aside for a second look: from then on nobody
+// finds it, and who had found it before has it by now, but for a process that stood still between
+// open and mmap. That one would share its ports with its children alone, and the kernel arbitrates.
+// Returns true if it is gone.
+static bool segment_remove(const struct cli_segment *segment)
+{
+	char aside[PF_SEGMENT_PATH + 32];
+	if (!is_left(segment))
+		return false;
+	snprintf(aside, sizeof aside, "%.*s/." PF_SEGMENT_PREFIX "%016llx",
+		(int)(strrchr(segment->path, '/') - segment->path), segment->path,
+		(unsigned long long)pf_random());
+	if (rename(segment->path, aside) < 0)
+		return false;
+	bool back = is_attached(aside) && link(aside, segment->path) == 0;
+	unlink(aside);
+	if (!back)
+		printf("%s: removed\n", segment->path);
+	return !back;
+}
+
+// Gives back what no socket of the segment uses, or removes all of it.
+static void segment_collect(struct cli_segment *segment, void *arg)
+{
+	int *failed = arg;
+	uint32_t reaped;
+	if (segment_remove(segment))
+		return;
+	int result = pf_reap(&segment->segment, &reaped);
+	if (result < 0) {
+		*failed = cli_error("%s: cannot reap: %s", segment->path, strerror(-result));
+		return;
+	}
+	printf("%s: %u given back\n", segment->path, reaped);
 }
 
 // Returns true if the file was written, or asked for, within the last minute.
@@ -201,7 +260,7 @@ int cli_gc(int argc, char **argv)
 	int result = cli_options(argc, argv, usage, NULL, NULL);
 	if (result >= 0)
 		return result;
-	if (cli_segments(segment_reap, &failed))
+	if (cli_segments(segment_collect, &failed))
 		return EXIT_PORTFENCE;
 	result = files_remove(cli_segment_dir());
 	return result ? result : failed;

@@ -162,3 +162,74 @@ elsewhere()
 	net "${user[@]}" "$PORTFENCE" gc
 	[ -z "$(files)" ] || blind
 }
+
+# --- segments of this network namespace ------------------------------------------------------------
+
+# Makes all leases in the history of the one segment there is two hours older.
+age_leases()
+{
+	/usr/bin/python3 - "$PORTFENCE_DIR"/portfence.* <<-'END'
+		import struct, sys
+		with open(sys.argv[1], "r+b") as file:
+		    bytes = bytearray(file.read())
+		    magic = int.from_bytes(bytes[:8], "little")
+		    for at in range(len(bytes) - 1024 * 64, len(bytes), 64):
+		        seal, time, *rest = struct.unpack_from("<8Q", bytes, at)
+		        if not time:
+		            continue
+		        time -= 7200 * 10**9
+		        number = seal & 0xffffffff
+		        sum = magic ^ number
+		        for word in (time, *rest):
+		            sum = (sum ^ word) * 0x9e3779b97f4a7c15 & (1 << 64) - 1
+		        struct.pack_into("<2Q", bytes, at, number | sum >> 32 << 32, time)
+		    file.seek(0)
+		    file.write(bytes)
+	END
+}
+
+@test "gc removes this namespace's segment once nobody has it and its last lease is an hour ago" {
+	fence "$BIND_POOL" "$PROBE/dial" tcp 127.0.0.1 8080
+	local segment
+	segment=$(files)
+	gc
+	[ "$(files)" = "$segment" ]
+	age_leases
+	[ "$(net "$PORTFENCE" log | wc -l)" -eq 2 ]
+	net unshare --pid --fork --mount-proc "$PORTFENCE" gc
+	[ "$(files)" = "$segment" ]
+	run -0 gc
+	echo "$output"
+	[ "${#lines[@]}" -eq 1 ]
+	[ -z "$(files)" ] || blind
+	fence "$BIND_POOL" "$PROBE/dial" tcp 127.0.0.1 8080 | assert_ports_in "$BIND_POOL"
+}
+
+@test "gc leaves this namespace's segment as long as somebody has it, and until its hold is over" {
+	fence_in_background "$BIND_POOL" /usr/bin/python3 -uc 'if True:
+		from sockets import *
+		s = dial(8080)
+		print("ready")
+		open("gate").read()'
+	wait_for_line '^ready$'
+	local segment
+	segment=$(files)
+	age_leases
+	gc
+	[ "$(files)" = "$segment" ]
+	echo >gate
+	wait "$PID"
+	gc
+	[ -z "$(files)" ] || blind
+	find "$PORTFENCE_DIR" -mindepth 1 -delete
+	printf '%s\n' '[pool default]' "ports = $BIND_POOL" 'hold = 3h' >policy.conf
+	net "$PORTFENCE" run --policy policy.conf -- "$PROBE/dial" tcp 127.0.0.1 8080
+	find "$PORTFENCE_DIR" -name '*.policy' -delete
+	segment=$(files)
+	age_leases
+	gc
+	[ "$(files)" = "$segment" ]
+	age_leases
+	gc
+	[ -z "$(files)" ] || blind
+}
