@@ -30,18 +30,11 @@ static const char usage[] =
 	"\n"
 	"  -p, --ports RANGES    one pool of these ports (default: $PORTFENCE_PORTS)\n"
 	"      --policy FILE     the pools of this policy (default: as for run)\n"
-	"  -f, --filter          nft, iptables: with rules that drop what leaves from other ports\n"
+	"  -f, --filter          nft, iptables: with rules that drop what leaves this host from\n"
+	"                        other ports, but for what rules with pool = none are about\n"
 	"  -l, --listen ADDRESS:PORT\n"
 	"                        prometheus: serve it there over HTTP, at /metrics\n"
 	"  -h, --help            show this\n";
-
-// What is to be exported.
-struct export
-{
-	struct pf_policy policy;
-	struct pf_rules rules;
-	bool filter;
-};
 
 // Writes the ranges of a pool, with `dash` in each and `comma` between them.
 static void ranges_write(const struct pf_ranges *ranges, const char *dash, const char *comma)
@@ -68,21 +61,46 @@ static void nft_set(const char *name, const struct pf_policy *policy, uint32_t f
 	printf(" }\n\t}\n");
 }
 
-static void nft_filter(void)
+static void nft_line(const struct export_line *line)
+{
+	const struct pf_rule_destination *to = line->to;
+	printf("\t\t");
+	if (line->protocols == PF_POLICY_TCP || line->protocols == PF_POLICY_UDP)
+		printf("meta l4proto %s ", line->protocols == PF_POLICY_TCP ? "tcp" : "udp");
+	if (to->prefix) {
+		char address[CLI_ENDPOINT];
+		unsigned bits;
+		bool is_ipv4 = cli_network(to, address, &bits);
+		printf("%s daddr %s/%u ", is_ipv4 ? "ip" : "ip6", address, bits);
+	}
+	if (to->first != 1 || to->last != 65535)
+		printf(to->first == to->last ? "th dport %u " : "th dport %u-%u ", to->first,
+			to->last);
+	printf("%s comment \"rule %s\"\n", line->accepts ? "accept" : "counter drop", line->rule);
+}
+
+static void nft_filter(const struct export *export)
 {
 	// A server's answers leave from its own port: they are not of the original direction.
 	puts("\tchain output {\n"
 	     "\t\ttype filter hook output priority filter; policy accept;\n"
-	     "\t\tmeta l4proto { tcp, udp } ct direction original th sport @pools accept\n"
-	     "\t\tmeta l4proto { tcp, udp } ct direction original counter drop\n"
+	     "\t\toif lo accept\n"
+	     "\t\tmeta l4proto { tcp, udp } ct direction original goto outgoing\n"
+	     "\t}\n"
+	     "\tchain outgoing {\n"
+	     "\t\tth sport @pools accept");
+	export_filter_lines(export, nft_line);
+	puts("\t\tcounter drop\n"
 	     "\t}");
 }
 
 static void export_nft(const struct export *export)
 {
 	const struct pf_policy *policy = &export->policy;
-	puts("# The table is made anew: nft -f replaces what was there.\n"
-	     "table inet portfence\n"
+	puts("# The table is made anew: nft -f replaces what was there.");
+	if (export->filter)
+		export_filter_explain(export);
+	puts("table inet portfence\n"
 	     "delete table inet portfence\n"
 	     "table inet portfence {");
 	nft_set("pools", policy, 0, policy->count);
@@ -92,7 +110,7 @@ static void export_nft(const struct export *export)
 		nft_set(name, policy, i, i + 1);
 	}
 	if (export->filter)
-		nft_filter();
+		nft_filter(export);
 	puts("}\n"
 	     "# In a chain of this table a rule can name them:\n"
 	     "#   count a pool    th sport @pool-NAME counter\n"
@@ -115,11 +133,40 @@ static void iptables_pool(const struct pf_policy_pool *pool, const char *protoco
 	}
 }
 
+static void iptables_line_of(const struct export_line *line, const char *protocol)
+{
+	const struct pf_rule_destination *to = line->to;
+	printf("-A PORTFENCE -p %s", protocol);
+	if (to->prefix) {
+		char address[CLI_ENDPOINT];
+		unsigned bits;
+		bool is_ipv4 = cli_network(to, address, &bits);
+		// -4 and -6: the other family's command passes over the line.
+		printf(" %s -d %s/%u", is_ipv4 ? "-4" : "-6", address, bits);
+	}
+	if (to->first != 1 || to->last != 65535)
+		printf(" --dport %u:%u", to->first, to->last);
+	printf(" -m comment --comment \"rule %s\" -j %s\n", line->rule,
+		line->accepts ? "ACCEPT" : "DROP");
+}
+
+static void iptables_line(const struct export_line *line)
+{
+	if (line->protocols & PF_POLICY_TCP)
+		iptables_line_of(line, "tcp");
+	if (line->protocols & PF_POLICY_UDP)
+		iptables_line_of(line, "udp");
+}
+
 static void export_iptables(const struct export *export)
 {
-	puts("# For iptables-restore -n: only this chain is replaced.\n"
-	     "*filter\n"
+	puts("# For iptables-restore -n: only this chain is replaced.");
+	if (export->filter)
+		export_filter_explain(export);
+	puts("*filter\n"
 	     ":PORTFENCE - [0:0]");
+	if (export->filter)
+		puts("-A PORTFENCE -o lo -j ACCEPT");
 	for (uint32_t i = 0; i < export->policy.count; i++) {
 		const struct pf_policy_pool *pool = &export->policy.pool[i];
 		if (pool->flags & PF_POLICY_TCP)
@@ -127,11 +174,12 @@ static void export_iptables(const struct export *export)
 		if (pool->flags & PF_POLICY_UDP)
 			iptables_pool(pool, "udp");
 	}
-	if (export->filter)
+	if (export->filter) {
+		export_filter_lines(export, iptables_line);
 		puts("-A PORTFENCE -j DROP\n"
 		     "-A OUTPUT -p tcp -m conntrack --ctdir ORIGINAL -j PORTFENCE\n"
 		     "-A OUTPUT -p udp -m conntrack --ctdir ORIGINAL -j PORTFENCE");
-	else
+	} else
 		puts("-A PORTFENCE -j RETURN\n"
 		     "# To use it: -A OUTPUT -p tcp -m conntrack --ctdir ORIGINAL -j PORTFENCE");
 	puts("COMMIT");

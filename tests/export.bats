@@ -54,7 +54,9 @@ peer_new()
 	ip -n "$PEER" link set lo up
 	serve nsenter --net="/run/netns/$PEER" /usr/bin/python3 -uc 'if True:
 		import select, socket
-		listeners = [socket.create_server(("", port)) for port in (8080, 8081)]
+		families = ("", socket.AF_INET), ("::", socket.AF_INET6)
+		listeners = [socket.create_server((address, port), family=family)
+		    for port in (8080, 8081) for address, family in families]
 		print("up")
 		while True:
 		    for listener in select.select(listeners, [], [])[0]:
@@ -77,14 +79,14 @@ ask_fenced()
 	export_policy nft | net nft -c -f -
 	export_policy nft --filter | net nft -f -
 	export_policy nft --filter | net nft -f - # once more: replaced, not doubled
-	[ "$(net nft list chain inet portfence output | grep -c accept)" -eq 2 ]
+	[ "$(net nft list chain inet portfence outgoing | grep -c accept)" -eq 1 ]
 	run -0 ask_fenced 8080
 	assert_ports_in 20000-20999,22000 <<<"${output#* }"
 	run -0 ask_fenced 8081
 	assert_ports_in 21000-21099 <<<"${output#* }"
 	run net curl -s -m 0.5 http://10.98.0.2:8080/
 	[ "$status" -eq 28 ]
-	[ "$(net nft list chain inet portfence output | sed -n 's/.*packets \([0-9]*\).*/\1/p')" -ge 1 ]
+	[ "$(net nft list chain inet portfence outgoing | sed -n 's/.*packets \([0-9]*\).*/\1/p')" -ge 1 ]
 }
 
 @test "an SNAT rule on an exported set gives each pool its own address" {
@@ -158,6 +160,122 @@ host_new()
 	run -0 ask_fenced 8080
 	run net curl -s -m 0.5 http://10.98.0.2:8080/
 	[ "$status" -eq 28 ]
+}
+
+# Writes a policy with rules that leave calls to the kernel, before and behind others.
+policy_unfenced()
+{
+	cat >policy.conf <<-'EOP'
+		[pool default]
+		ports = 20000-20999
+		[rule one]
+		destination = 10.98.0.3
+		protocol = tcp
+		pool = default
+		[rule inside]
+		destination = 127.0.0.0/8 ::1 10.98.0.3:8080-8081 [fd98::]/64:8081
+		pool = none
+		[rule two]
+		destination = 10.98.0.2:8081
+		pool = none
+		[rule names]
+		destination = *:53
+		protocol = udp
+		pool = none
+		[rule python]
+		program = python3*
+		destination = 10.98.0.2
+		pool = none
+		[rule daemons]
+		user = nobody
+		pool = none
+	EOP
+}
+
+# Gives the neighbour an answer to datagrams: udp_answers_on ADDRESS PORT
+udp_answers_on()
+{
+	serve nsenter --net="/run/netns/$NETNS-peer" /usr/bin/python3 -uc 'if True:
+		import socket, sys
+		answering = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+		answering.bind((sys.argv[1], int(sys.argv[2])))
+		print("up")
+		while True:
+		    answering.sendto(b"answer", answering.recvfrom(64)[1])' "$@"
+	wait_for_line '^up$'
+}
+
+# Asks over UDP, unfenced, from a port that the kernel chooses: ask_udp ADDRESS PORT
+ask_udp()
+{
+	net /usr/bin/python3 -c 'if True:
+		import socket, sys
+		asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+		asking.settimeout(0.5)
+		asking.connect((sys.argv[1], int(sys.argv[2])))
+		asking.send(b"question")
+		asking.recv(64)' "$@"
+}
+
+# Fails unless what the policy leaves to the kernel is let out, and nothing else is.
+assert_unfenced()
+{
+	local answer
+	# Loopback.
+	for address in 127.0.0.1 '[::1]'; do
+		net "$PORTFENCE" run --policy policy.conf -- curl -s -m 2 -o answer "http://$address:8080/"
+	done
+	# Destinations and their ports, of the first rule that is about them.
+	answer=$(ask_fenced 8081)
+	[ "${answer#* }" -gt 20999 ] # the kernel's choice
+	run -28 net curl -s -m 0.5 http://10.98.0.2:8080/
+	run -28 net curl -s -m 0.5 http://10.98.0.3:8080/
+	net "$PORTFENCE" run --policy policy.conf -- curl -s -m 2 http://10.98.0.3:8080/ >answer
+	cut -d' ' -f2 answer | assert_ports_in 20000-20999
+	run -0 net curl -s -m 2 'http://[fd98::2]:8081/'
+	run -28 net curl -s -m 0.5 'http://[fd98::2]:8080/'
+	# Protocols: rule one is about TCP alone.
+	ask_udp 10.98.0.2 53
+	run ! ask_udp 10.98.0.2 54
+	ask_udp 10.98.0.3 8080
+}
+
+# A neighbour with what assert_unfenced asks for, and a listener on this host.
+peers_new()
+{
+	peer_new
+	ip -n "$NETNS-peer" address add 10.98.0.3/24 dev in0
+	ip -n "$NETNS" address add fd98::1/64 dev out0 nodad
+	ip -n "$NETNS-peer" address add fd98::2/64 dev in0 nodad
+	udp_answers_on 10.98.0.2 53
+	udp_answers_on 10.98.0.2 54
+	udp_answers_on 10.98.0.3 8080
+	serve_on 8080 /usr/bin/python3 -m http.server --bind :: 8080
+}
+
+@test "an exported nft filter lets out what the policy leaves to the kernel" {
+	policy_unfenced
+	peers_new
+	export_policy nft --filter >filter.nft
+	net nft -f filter.nft
+	assert_unfenced
+	# What it does not let out, it says.
+	[ "$(grep -c '^# .*all programs of this host' filter.nft)" -eq 1 ]
+	[ "$(grep -c '^# Rule .* left out' filter.nft)" -eq 2 ]
+	grep '^# Rule python is left out' filter.nft
+	grep '^# Rule daemons is left out' filter.nft
+}
+
+@test "an exported iptables filter lets out what the policy leaves to the kernel, in both families" {
+	policy_unfenced
+	peers_new
+	export_policy iptables --filter >filter.rules
+	for family in iptables ip6tables; do
+		net $family-restore -n filter.rules
+	done
+	assert_unfenced
+	[ "$(grep -c '^# .*all programs of this host' filter.rules)" -eq 1 ]
+	[ "$(grep -c '^# Rule .* left out' filter.rules)" -eq 2 ]
 }
 
 @test "an exported sysctl keeps what was reserved, and adds the pools" {
