@@ -160,7 +160,13 @@ static void iptables_line(const struct export_line *line)
 
 static void export_iptables(const struct export *export)
 {
-	puts("# For iptables-restore -n: only this chain is replaced.");
+	// What is restored twice is there twice, but in a chain that is emptied first.
+	puts("# For iptables-restore -n: only this chain is replaced. What leads to it is made\n"
+	     "# apart, if it is not there; for ip6tables, too:\n"
+	     "#   for p in tcp udp; do\n"
+	     "#       set -- OUTPUT -p $p -m conntrack --ctdir ORIGINAL -j PORTFENCE\n"
+	     "#       iptables -C \"$@\" 2>/dev/null || iptables -A \"$@\"\n"
+	     "#   done");
 	if (export->filter)
 		export_filter_explain(export);
 	puts("*filter\n"
@@ -174,14 +180,9 @@ static void export_iptables(const struct export *export)
 		if (pool->flags & PF_POLICY_UDP)
 			iptables_pool(pool, "udp");
 	}
-	if (export->filter) {
+	if (export->filter)
 		export_filter_lines(export, iptables_line);
-		puts("-A PORTFENCE -j DROP\n"
-		     "-A OUTPUT -p tcp -m conntrack --ctdir ORIGINAL -j PORTFENCE\n"
-		     "-A OUTPUT -p udp -m conntrack --ctdir ORIGINAL -j PORTFENCE");
-	} else
-		puts("-A PORTFENCE -j RETURN\n"
-		     "# To use it: -A OUTPUT -p tcp -m conntrack --ctdir ORIGINAL -j PORTFENCE");
+	puts(export->filter ? "-A PORTFENCE -j DROP" : "-A PORTFENCE -j RETURN");
 	puts("COMMIT");
 }
 

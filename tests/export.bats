@@ -150,11 +150,26 @@ host_new()
 	[ "$(sort -u answers.0 answers.1 | wc -l)" -eq 10 ]
 }
 
+# Loads an exported iptables chain, and has the rules made that its comment says lead there:
+# iptables_load FAMILY FILE
+iptables_load()
+{
+	net "$1-restore" -n "$2"
+	sed -n 's/^#   //p' "$2" | sed "s/iptables/$1/g" | net sh -e
+}
+
 @test "an exported iptables chain is taken by both families, and filters" {
+	export_policy iptables >chain.rules
+	export_policy iptables --filter >filter.rules
 	for family in iptables ip6tables; do
-		export_policy iptables | net $family-restore -n -t
-		export_policy iptables --filter | net $family-restore -n
+		net $family -A OUTPUT -p tcp --dport 1 -j DROP
+		net $family-restore -n -t chain.rules
+		for file in chain.rules filter.rules filter.rules; do # once more: replaced, not doubled
+			iptables_load $family $file
+		done
 		[ "$(net $family -S PORTFENCE | grep -c 'sport')" -eq 5 ]
+		[ "$(net $family -S OUTPUT | grep -c 'j PORTFENCE')" -eq 2 ]
+		[ "$(net $family -S OUTPUT | grep -c 'j DROP')" -eq 1 ]
 	done
 	peer_new
 	run -0 ask_fenced 8080
@@ -271,7 +286,7 @@ peers_new()
 	peers_new
 	export_policy iptables --filter >filter.rules
 	for family in iptables ip6tables; do
-		net $family-restore -n filter.rules
+		iptables_load $family filter.rules
 	done
 	assert_unfenced
 	[ "$(grep -c '^# .*all programs of this host' filter.rules)" -eq 1 ]
