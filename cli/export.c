@@ -209,19 +209,51 @@ static void export_sysctl(const struct export *export)
 
 // ---- Suricata ----------------------------------------------------------------------------------
 
-// Writes a name as the variables of suricata.yaml have them: PORTFENCE_WEB.
-static void suricata_name(const char *name)
+#define SURICATA_NAME (sizeof "PORTFENCE_" - 1 + PF_POOL_NAME)
+
+// Writes a name as the variables of suricata.yaml have it: PORTFENCE_WEB.
+static void suricata_name(const char *name, char *text)
 {
-	printf("    PORTFENCE_");
+	char *at = stpcpy(text, "PORTFENCE_");
 	for (; *name; name++)
-		putchar(isalnum((unsigned char)*name) ? toupper((unsigned char)*name) : '_');
+		*at++ = (char)(isalnum((unsigned char)*name) ? toupper((unsigned char)*name) : '_');
+	*at = 0;
+}
+
+// Returns 0, or EXIT_PORTFENCE with a message if both names are one variable.
+static int suricata_compare(const char *kind, const char *name, const char *other)
+{
+	char text[SURICATA_NAME], other_text[SURICATA_NAME];
+	suricata_name(name, text);
+	suricata_name(other, other_text);
+	if (strcmp(text, other_text) != 0)
+		return 0;
+	return cli_error("export: %s '%s' and '%s' are both %s for Suricata, rename one", kind,
+		name, other, text);
+}
+
+// Returns 0, or EXIT_PORTFENCE with a message if two pools, or two rules, are one variable.
+static int suricata_check(const struct export *export)
+{
+	const struct pf_policy_pool *pool = export->policy.pool;
+	const struct pf_rule *rule = export->rules.rule;
+	int result = 0;
+	for (uint32_t i = 0; i < export->policy.count; i++)
+		for (uint32_t j = 0; j < i && result == 0; j++)
+			result = suricata_compare("pools", pool[j].name, pool[i].name);
+	for (uint32_t i = 0; i < export->rules.count; i++)
+		for (uint32_t j = 0; j < i && result == 0; j++)
+			if (rule[i].destinations && rule[j].destinations)
+				result = suricata_compare("rules", rule[j].name, rule[i].name);
+	return result;
 }
 
 // Writes the networks of a rule's destinations.
 static void suricata_addresses(const struct pf_rule *rule)
 {
-	suricata_name(rule->name);
-	printf(": \"[");
+	char name[SURICATA_NAME];
+	suricata_name(rule->name, name);
+	printf("    %s: \"[", name);
 	for (uint32_t i = 0; i < rule->destinations; i++) {
 		const struct pf_rule_destination *to = &rule->destination[i];
 		char text[CLI_ENDPOINT];
@@ -240,8 +272,9 @@ static void export_suricata(const struct export *export)
 	bool addresses = false;
 	puts("%YAML 1.1\n---\nvars:\n  port-groups:");
 	for (uint32_t i = 0; i < export->policy.count; i++) {
-		suricata_name(export->policy.pool[i].name);
-		printf(": \"[");
+		char name[SURICATA_NAME];
+		suricata_name(export->policy.pool[i].name, name);
+		printf("    %s: \"[", name);
 		ranges_write(&export->policy.pool[i].ranges, ":", ",");
 		puts("]\"");
 	}
@@ -260,11 +293,12 @@ static void export_suricata(const struct export *export)
 static const struct {
 	const char *name;
 	void (*write)(const struct export *export);
+	int (*check)(const struct export *export); // before that; NULL: nothing to refuse
 } formats[] = {
-	{"nft", export_nft},
-	{"iptables", export_iptables},
-	{"sysctl", export_sysctl},
-	{"suricata", export_suricata},
+	{"nft", export_nft, NULL},
+	{"iptables", export_iptables, NULL},
+	{"sysctl", export_sysctl, NULL},
+	{"suricata", export_suricata, suricata_check},
 };
 
 // Writes the policy in the format. Returns the exit status.
@@ -277,6 +311,8 @@ static int format_write(
 			continue;
 		int result = cli_policy_choose(
 			"export", ports, file, &export->policy, &export->rules, &plain);
+		if (result == 0 && formats[i].check)
+			result = formats[i].check(export);
 		if (result == 0)
 			formats[i].write(export);
 		return result;

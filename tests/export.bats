@@ -311,6 +311,23 @@ peers_new()
 	[ "${lines[1]}" = '[10.98.0.2/32,fe80::/10]' ]
 }
 
+@test "names that would be one Suricata variable are refused in one line" {
+	printf '%s\n' '[pool a.b]' 'ports = 1' '[pool c]' 'ports = 2' '[pool A-B]' 'ports = 3' >policy.conf
+	run --separate-stderr export_policy suricata
+	[ "$status" -eq 125 ]
+	[ -z "$output" ]
+	assert_one_line "pools 'a.b' and 'A-B' are both PORTFENCE_A_B"
+	run -0 export_policy nft
+	printf '%s\n' '[pool a]' 'ports = 1' '[rule a]' 'destination = ::1' 'pool = a' \
+		'[rule x_1]' 'program = p' 'pool = a' '[rule x.1]' 'destination = ::2' 'pool = a' >policy.conf
+	run -0 export_policy suricata # rule x_1 is no address group
+	printf '%s\n' '[rule x-1]' 'destination = ::3' 'pool = a' >>policy.conf
+	run --separate-stderr export_policy suricata
+	[ "$status" -eq 125 ]
+	[ -z "$output" ]
+	assert_one_line "rules 'x.1' and 'x-1' are both PORTFENCE_X_1"
+}
+
 @test "exported metrics are what promtool wants, as a text and over HTTP" {
 	sink_start 8080
 	serve "$PORTFENCE" run --policy policy.conf -- curl -s -m 30 telnet://127.0.0.1:8080
