@@ -165,7 +165,7 @@ static int seeker_look(struct seeker *seeker, uint16_t *ret_port)
 		pf_ranges_index(&seeker->pool->ranges, seeker->avoid) < 0)
 		return result;
 	// It may be the only one left, and is as good as any other if that host is not this one.
-	seeker->never = pf_classify_reach(&seeker->peer) > 0;
+	seeker->never = pf_classify_reach(&seeker->peer, seeker->avoid) > 0;
 	if (seeker->never)
 		return result;
 	seeker->avoid = 0;
@@ -626,7 +626,7 @@ static ssize_t connect_late_in(struct seeker *seeker, const struct operation *op
 	if (result != -EADDRNOTAVAIL)
 		return result;
 	// Or it is not about ports: the kernel has no address of its own to go with that one.
-	if (taken == 0 && pf_classify_reach(&seeker->peer) == -EADDRNOTAVAIL)
+	if (taken == 0 && pf_classify_reach(&seeker->peer, refused) == -EADDRNOTAVAIL)
 		return result;
 	// Strangers have the ports that we think are free: next time we know of them.
 	if (taken == 0)

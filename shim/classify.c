@@ -54,23 +54,50 @@ uint16_t pf_classify_port(int fd)
 	return local_endpoint(fd).port;
 }
 
-int pf_classify_reach(const struct pf_endpoint *destination)
+// An endpoint, or just a port, for the kernel.
+union address {
+	struct sockaddr_in in;
+	struct sockaddr_in6 in6;
+};
+
+// Writes the endpoint. Returns its length.
+static socklen_t address_write(const struct pf_endpoint *endpoint, union address *ret_address)
 {
-	struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(destination->port)};
-	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(destination->port)};
-	bool old = pf_endpoint_is_ipv4(destination);
-	memcpy(&in.sin_addr, destination->address + 12, sizeof in.sin_addr);
-	memcpy(&in6.sin6_addr, destination->address, sizeof in6.sin6_addr);
-	int fd = (int)pf_sys(SYS_socket, old ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	memset(ret_address, 0, sizeof *ret_address);
+	if (pf_endpoint_is_ipv4(endpoint)) {
+		ret_address->in.sin_family = AF_INET;
+		ret_address->in.sin_port = htons(endpoint->port);
+		memcpy(&ret_address->in.sin_addr, endpoint->address + 12, 4);
+		return sizeof ret_address->in;
+	}
+	ret_address->in6.sin6_family = AF_INET6;
+	ret_address->in6.sin6_port = htons(endpoint->port);
+	memcpy(&ret_address->in6.sin6_addr, endpoint->address, 16);
+	return sizeof ret_address->in6;
+}
+
+int pf_classify_reach(const struct pf_endpoint *destination, uint16_t port)
+{
+	union address to, from;
+	socklen_t length = address_write(destination, &to);
+	struct pf_endpoint any = {.port = port};
+	if (pf_endpoint_is_ipv4(destination))
+		pf_endpoint_set_ipv4(&any, INADDR_ANY);
+	address_write(&any, &from);
+	int fd = (int)pf_sys(SYS_socket, to.in.sin_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return 0;
-	long result = old ? pf_sys(SYS_connect, fd, &in, sizeof in)
-			  : pf_sys(SYS_connect, fd, &in6, sizeof in6);
-	struct pf_endpoint local = local_endpoint(fd);
+	int result = 0;
+	if (pf_sys(SYS_bind, fd, &from, length) == 0) {
+		result = (int)pf_sys(SYS_connect, fd, &to, length);
+		struct pf_endpoint local = local_endpoint(fd);
+		if (result == 0)
+			result = !memcmp(local.address, destination->address, sizeof local.address);
+		else if (result != -EADDRNOTAVAIL)
+			result = 0;
+	}
 	pf_sys(SYS_close, fd);
-	if (result < 0)
-		return result == -EADDRNOTAVAIL ? (int)result : 0;
-	return memcmp(local.address, destination->address, sizeof local.address) == 0;
+	return result;
 }
 
 // Returns the address family of a socket, or -errno. -EBADF and -ENOTSOCK are the kernel's own

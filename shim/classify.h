@@ -33,10 +33,10 @@ uint16_t pf_classify_port(int fd);
 // Returns true if a bind to port 0 leaves the port to the connect (IP_BIND_ADDRESS_NO_PORT).
 bool pf_classify_defers(int fd);
 
-// Asks the kernel, by a socket of its own that sends nothing, how this host reaches `destination`.
-// Returns 1 if that is an address of this host; 0 if it is not, or that cannot be said; or -errno,
-// by which a connect to it would fail, whatever its port.
-int pf_classify_reach(const struct pf_endpoint *destination);
+// Asks the kernel, by a UDP socket on `port` that sends nothing, how this host reaches
+// `destination`. Returns 1 if that is an address of this host; -EADDRNOTAVAIL if there is none to
+// go with it, so that a connect fails whatever its port; else 0, also if that cannot be said.
+int pf_classify_reach(const struct pf_endpoint *destination, uint16_t port);
 
 // Returns true for what lies in the page of this frame, above it: on the stack of our callers,
 // where most addresses are.
