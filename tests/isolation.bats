@@ -53,7 +53,7 @@ no_datagram_socket_in()
 # --- network namespaces --------------------------------------------------------------------------
 
 @test "a program that goes to and fro between namespaces uses no more memory for each time (trap 24)" {
-	assert_python 'inside, the same, and 0 maps more' '' "$BIND_POOL" "$LATE_POOL" <<-'EOF'
+	assert_python 'inside, the same, and no map for each turn more' '' "$BIND_POOL" "$LATE_POOL" <<-'EOF'
 		from sockets import *
 		CLONE_NEWNET = 0x40000000
 		here = os.open("/proc/self/ns/net", os.O_RDONLY)
@@ -71,7 +71,7 @@ no_datagram_socket_in()
 		before = turn()
 		for _ in range(50): after = turn()
 		s = dial(8080)
-		print(f"{where(s)}, the same, and {after - before} maps more")
+		print(f"{where(s)}, the same, and {'no map' if after - before < 25 else after - before} for each turn more") # Python's own come and go
 		s.close()
 	EOF
 }
