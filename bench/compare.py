@@ -356,21 +356,16 @@ def one_processor():
 def table_low_fill():
     """socket + connect + close in an empty pool, and the noise of the same thing twice."""
     pairs, rounds, count = (20, 240, 40) if is_wide() else (1, 1, 20)
-    times = {name: [] for name in ("bare", "bare again", "late", "bind", "narrow", "explicit")}
-    # As many ports as the kernel's own range has: so empty means nearly the same to the end. The
-    # last two are what a claim asks of the kernel, and nothing else, among the ports of a window.
+    times = {"bare": [], "bare again": [], "late": [], "bind": []}
+    # As many ports as the kernel's own range has: so empty means nearly the same to the end.
     spans = {"late": (33000, 60999), "bind": (4000, 31999)}
-    calls = {"narrow": (33024, 33087), "explicit": (4032, 4095)}
     for _ in range(pairs):
         # Where a process's memory happens to lie makes some percent: so, several of each.
         with one_processor(), Arena("bare", 28232) as arena:
             clients = {}
             for i, name in enumerate(times):
                 clients[name] = arena.client(
-                    name if name in calls else "kernel",
-                    name in spans,
-                    span={**spans, **calls}.get(name),
-                    port=PORT + 1 + i,
+                    fenced=name in spans, span=spans.get(name), port=PORT + 1 + i
                 )
                 clients[name].ask("listen", "tcp")
             answers = take_turns(clients, rounds, "time", "served", count, 10)
@@ -381,8 +376,6 @@ def table_low_fill():
     row(what, "late claim", ratios(times, "late", "bare"), ("<=", 1.05))
     row(what, "bind claim", ratios(times, "bind", "bare"), ("<=", 1.05))
     row("the noise: the same, without and without", "", ratios(times, "bare again", "bare"))
-    row("the system calls of a late claim alone", "", ratios(times, "narrow", "bare"))
-    row("the system calls of a bind claim alone", "", ratios(times, "explicit", "bare"))
 
 
 def table_half_full():

@@ -9,8 +9,7 @@
 //	range      IP_LOCAL_PORT_RANGE, which it sets itself
 //	random     bind to one random port after the other till one is free
 //	scatter    the next of all ports in random order, chosen as the kernel chooses
-//	explicit   the same, by bind with SO_REUSEADDR: what the bind claim asks of the kernel
-//	narrow     as scatter, after the whole range was set: what the late claim asks of it
+//	explicit   the same, by bind with SO_REUSEADDR
 //
 // and connect to PORT of 127.0.0.1, 127.0.0.2 ... in turns. A command is a line on standard input,
 // its answer a line of "DONE REFUSED NANOSECONDS":
@@ -45,9 +44,9 @@
 #define IP_LOCAL_PORT_RANGE 51
 #endif
 
-enum method { KERNEL, RANGE, RANDOM, SCATTER, EXPLICIT, NARROW, METHODS };
+enum method { KERNEL, RANGE, RANDOM, SCATTER, EXPLICIT, METHODS };
 static const char *const method_name[METHODS] = {
-	"kernel", "range", "random", "scatter", "explicit", "narrow"};
+	"kernel", "range", "random", "scatter", "explicit"};
 
 static enum method method;
 static uint16_t first, last, peer_port;
@@ -128,9 +127,6 @@ static int claim(int fd)
 			else if (errno != EADDRINUSE)
 				return -1;
 		return -1;
-	case NARROW:
-		range_set(fd, first, last);
-		// fall through
 	case SCATTER:
 		port = scattered[scatter_next++ % ports];
 		return range_set(fd, port, port);
