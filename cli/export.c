@@ -63,19 +63,14 @@ static void nft_set(const char *name, const struct pf_policy *policy, uint32_t f
 
 static void nft_line(const struct export_line *line)
 {
-	const struct pf_rule_destination *to = line->to;
 	printf("\t\t");
 	if (line->protocols == PF_POLICY_TCP || line->protocols == PF_POLICY_UDP)
 		printf("meta l4proto %s ", line->protocols == PF_POLICY_TCP ? "tcp" : "udp");
-	if (to->prefix) {
-		char address[CLI_ENDPOINT];
-		unsigned bits;
-		bool is_ipv4 = cli_network(to, address, &bits);
-		printf("%s daddr %s/%u ", is_ipv4 ? "ip" : "ip6", address, bits);
-	}
-	if (to->first != 1 || to->last != 65535)
-		printf(to->first == to->last ? "th dport %u " : "th dport %u-%u ", to->first,
-			to->last);
+	if (*line->network)
+		printf("%s daddr %s ", line->is_ipv4 ? "ip" : "ip6", line->network);
+	if (line->first != 1 || line->last != 65535)
+		printf(line->first == line->last ? "th dport %u " : "th dport %u-%u ", line->first,
+			line->last);
 	printf("%s comment \"rule %s\"\n", line->accepts ? "accept" : "counter drop", line->rule);
 }
 
@@ -135,17 +130,11 @@ static void iptables_pool(const struct pf_policy_pool *pool, const char *protoco
 
 static void iptables_line_of(const struct export_line *line, const char *protocol)
 {
-	const struct pf_rule_destination *to = line->to;
 	printf("-A PORTFENCE -p %s", protocol);
-	if (to->prefix) {
-		char address[CLI_ENDPOINT];
-		unsigned bits;
-		bool is_ipv4 = cli_network(to, address, &bits);
-		// -4 and -6: the other family's command passes over the line.
-		printf(" %s -d %s/%u", is_ipv4 ? "-4" : "-6", address, bits);
-	}
-	if (to->first != 1 || to->last != 65535)
-		printf(" --dport %u:%u", to->first, to->last);
+	if (*line->network) // -4 and -6: the other family's command passes over the line
+		printf(" %s -d %s", line->is_ipv4 ? "-4" : "-6", line->network);
+	if (line->first != 1 || line->last != 65535)
+		printf(" --dport %u:%u", line->first, line->last);
 	printf(" -m comment --comment \"rule %s\" -j %s\n", line->rule,
 		line->accepts ? "ACCEPT" : "DROP");
 }

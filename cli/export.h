@@ -3,6 +3,8 @@
 #ifndef PF_EXPORT_H
 #define PF_EXPORT_H
 
+#include "leases.h"
+
 #include <portfence/rule.h>
 
 #include <stdbool.h>
@@ -18,10 +20,12 @@ struct export
 
 // One line of a filter, for what does not leave from a pool's port.
 struct export_line {
-	const char *rule;                     // whose it is
-	uint32_t protocols;                   // PF_POLICY_TCP, PF_POLICY_UDP, or both
-	const struct pf_rule_destination *to; // prefix 0: any address; 1..65535: any port
-	bool accepts;                         // or drops
+	const char *rule;                // whose it is
+	uint32_t protocols;              // PF_POLICY_TCP, PF_POLICY_UDP, or both
+	char network[CLI_ENDPOINT + 16]; // "ADDRESS/BITS"; empty: any address
+	bool is_ipv4;                    // that network
+	uint16_t first, last;            // the destination's ports; 1 and 65535: any
+	bool accepts;                    // or drops
 };
 
 // Calls `write` for every line of a filter, in their order. What no line is about is dropped.

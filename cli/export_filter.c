@@ -38,22 +38,36 @@ static uint32_t protocols_of(const struct pf_rule *rule, const struct pf_policy 
 					      : rule->flags & policy->pool[rule->pool].flags;
 }
 
+// Makes the line about a destination.
+static void line_aim(struct export_line *line, const struct pf_rule_destination *to)
+{
+	char address[CLI_ENDPOINT];
+	unsigned bits;
+	line->first = to->first;
+	line->last = to->last;
+	*line->network = 0;
+	if (to->prefix) {
+		line->is_ipv4 = cli_network(to, address, &bits);
+		snprintf(line->network, sizeof line->network, "%s/%u", address, bits);
+	}
+}
+
 void export_filter_lines(const struct export *export, export_line_fn *write)
 {
-	static const struct pf_rule_destination anywhere = {.first = 1, .last = 65535};
 	uint32_t count = rules_count(&export->rules);
 	for (uint32_t i = 0; i < count; i++) {
 		const struct pf_rule *rule = &export->rules.rule[i];
 		struct export_line line = {.rule = rule->name,
 			.protocols = protocols_of(rule, &export->policy) & PROTOCOLS,
-			.to = &anywhere,
+			.first = 1,
+			.last = 65535,
 			.accepts = is_let_out(rule)};
 		if (!is_visible(rule) || !line.protocols)
 			continue;
 		if (!rule->destinations)
 			write(&line);
 		for (uint32_t d = 0; d < rule->destinations; d++) {
-			line.to = &rule->destination[d];
+			line_aim(&line, &rule->destination[d]);
 			write(&line);
 		}
 	}
