@@ -50,7 +50,6 @@
 #include <portfence/reap.h>
 
 #include <fcntl.h>
-#include <linux/time_types.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdatomic.h>
@@ -1217,9 +1216,8 @@ int pf_assign_socket(int domain, int type, int protocol)
 	if (pf_rarely(pf_fdmap_is_borrowed()))
 		return fd;
 	// A lease that is still there was the fd's before: closed past our hooks.
-	bool stale = pf_fdmap_has_lease(fd);
 	struct pf_fd before = pf_fdmap_start(fd, state);
-	if (pf_rarely(stale))
+	if (pf_rarely(before.flags & PF_FD_LEASE))
 		pf_lifetime_give(before);
 	return fd;
 }

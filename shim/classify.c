@@ -54,7 +54,7 @@ uint16_t pf_classify_port(int fd)
 	return local_endpoint(fd).port;
 }
 
-// An endpoint, or just a port, for the kernel.
+// An endpoint, for the kernel.
 union address {
 	struct sockaddr_in in;
 	struct sockaddr_in6 in6;
@@ -78,13 +78,10 @@ static socklen_t address_write(const struct pf_endpoint *endpoint, union address
 
 int pf_classify_reach(const struct pf_endpoint *destination, uint16_t port)
 {
-	union address to, from;
+	union address to, from = {.in6 = {.sin6_port = htons(port)}}; // of any address
 	socklen_t length = address_write(destination, &to);
-	struct pf_endpoint any = {.port = port};
-	if (pf_endpoint_is_ipv4(destination))
-		pf_endpoint_set_ipv4(&any, INADDR_ANY);
-	address_write(&any, &from);
-	int fd = (int)pf_sys(SYS_socket, to.in.sin_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	from.in6.sin6_family = to.in6.sin6_family;
+	int fd = (int)pf_sys(SYS_socket, to.in6.sin6_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return 0;
 	int result = 0;

@@ -109,13 +109,6 @@ static inline bool pf_fdmap_is_new_tcp(uint64_t word)
 	return (word & pf_fdmap_word(known)) == pf_fdmap_word(tcp);
 }
 
-// Returns true if `fd` is known to have a lease.
-static inline bool pf_fdmap_has_lease(int fd)
-{
-	uint64_t ticket;
-	return pf_fdmap_get(fd, &ticket).flags & PF_FD_LEASE;
-}
-
 // Returns true if something is known of `fd`: of a file, nothing is.
 static inline bool pf_fdmap_knows(int fd)
 {

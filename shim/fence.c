@@ -202,15 +202,15 @@ int pf_fence_refuse(void)
 	return -EACCES;
 }
 
-// Attaches, and says so if the segment is private. Returns true if it is the first to.
-static bool segment_attach(int fd, struct pf_segment *fresh)
+// Attaches in namespace `netns`, which socket `fd` is in, and says so if the segment is private.
+static bool segment_attach(int fd, uint64_t netns, struct pf_segment *fresh)
 {
 	char reason[PF_SEGMENT_TEXT + 64];
 	const char *dir = pf_environment_get(PF_SETTING_DIR);
 	if (*self.policy.place.directory)
 		dir = self.policy.place.directory;
 	struct pf_segment_place place = {
-		.dir = dir && *dir ? dir : NULL, .netns = pf_segment_netns(fd), .uid = geteuid()};
+		.dir = dir && *dir ? dir : NULL, .netns = netns, .uid = geteuid()};
 	int result = pf_segment_attach(&self.policy, &place, pf_claim_prepare, &fd, fresh, reason);
 	if (!pf_publish(&pf_fence_self.segment, fresh))
 		return false;
@@ -272,11 +272,12 @@ struct pf_segment *pf_fence_attach(int fd)
 	static struct pf_segment spare; // where even a page cannot be had
 	page_use();
 	pf_history_start();
-	if (segment_resume(pf_segment_netns(fd)))
+	uint64_t netns = pf_segment_netns(fd);
+	if (segment_resume(netns))
 		return pf_subscribe(&pf_fence_self.segment);
 
 	struct pf_segment *fresh = pf_segment_scratch(sizeof *fresh);
-	bool first = segment_attach(fd, fresh ? fresh : &spare);
+	bool first = segment_attach(fd, netns, fresh ? fresh : &spare);
 	if (first && fresh)
 		segment_remember(fresh);
 	else if (fresh) {
