@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """The instructions and system calls that the shim adds to a call, against bench/budget.txt.
 
-valgrind and strace count them, so they depend on the compiler, but neither on the machine nor on
+valgrind counts them, so they depend on the compiler, but neither on the machine nor on
 its mood: what a change costs is seen where times would be noise. Exits with 1 if a path needs more
 instructions or other system calls than it may. With --write, makes what is counted now the budget.
 """
@@ -60,56 +60,48 @@ def in_shim(profile):
     return total
 
 
-def run(watcher, what, ports, rounds, folder):
-    """Runs so many rounds of a path, under a watcher; without ports, without the shim."""
-    env = dict(os.environ, PORTFENCE_PORTS=ports or "", PORTFENCE_DIR=folder)
-    preload = ["env", "LD_PRELOAD=" + SHIM] if ports else []
-    # Where the stack lies decides whether an address on it is looked at twice.
-    program = ["setarch", "-R", os.path.join(BUILD, "bench", "paths"), what, str(rounds)]
-    subprocess.run(watcher + preload + program, env=env, check=True)
+def run(what, ports, function, rounds):
+    """Runs so many rounds of a path; without ports, without the shim.
 
-
-def instructions(what, ports, function, rounds):
-    """Returns the instructions of so many rounds, with all that comes before them."""
+    Returns the shim's instructions and {system call: how often}, with all that comes before.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        profile = os.path.join(folder, "profile")
-        command = ["valgrind", "-q", "--tool=callgrind", "--compress-strings=no"]
-        command += ["--trace-children=yes", "--callgrind-out-file=" + profile]
+        profile, trace = os.path.join(folder, "profile"), os.path.join(folder, "trace")
+        env = dict(os.environ, PORTFENCE_PORTS=ports or "", PORTFENCE_DIR=folder)
+        # One pass for both: under strace, a round may take as long as a clock tick, so that
+        # what is done once a tick would be in each.
+        watcher = ["valgrind", "-q", "--tool=callgrind", "--compress-strings=no"]
+        watcher += ["--callgrind-out-file=" + profile, "--trace-syscalls=yes"]
+        watcher += ["--log-file=" + trace, "--trace-children=yes"]
         if function:
-            command.append("--toggle-collect=" + function)
-        run(command, what, ports, rounds, folder)
-        return in_shim(profile)
-
-
-def calls(what, ports, rounds):
-    """Returns {system call: how often} of so many rounds, with all that comes before them."""
-    with tempfile.TemporaryDirectory() as folder:
-        trace = os.path.join(folder, "trace")
-        run(["strace", "-qq", "-o", trace], what, ports, rounds, folder)
+            watcher.append("--toggle-collect=" + function)
+        preload = ["env", "LD_PRELOAD=" + SHIM] if ports else []
+        # Where the stack lies decides whether an address on it is looked at twice.
+        program = ["setarch", "-R", os.path.join(BUILD, "bench", "paths"), what, str(rounds)]
+        subprocess.run(watcher + preload + program, env=env, check=True)
         with open(trace, encoding="utf-8") as lines:
-            return collections.Counter(re.match(r"\w+", line)[0] for line in lines)
+            calls = collections.Counter(re.findall(r"^SYSCALL\S+ sys_(\w+)", lines.read(), re.M))
+        calls.pop("clock_gettime", None)  # without valgrind, the vDSO answers it
+        return in_shim(profile), calls
 
 
-def calls_added(what, ports):
-    """Returns what the shim adds to the system calls of a round: each time, and now and then."""
-    few_bare, bare = calls(what, None, FEW), calls(what, None, MANY)
-    few, many = calls(what, ports, FEW), calls(what, ports, MANY)
+def count(path):
+    """Returns what the shim adds per round: instructions, system calls, and those now and then."""
+    what, ports, function = path
+    (few, few_calls), (many, many_calls) = (run(what, ports, function, n) for n in (FEW, MANY))
+    instructions = round((many - few) / (MANY - FEW))
+    if function:
+        return instructions, "", ""
+    few_bare, bare = (run(what, None, None, n)[1] for n in (FEW, MANY))
     always, sometimes = [], []
-    for name in sorted(many):
-        added = many[name] - few[name] - (bare[name] - few_bare[name])
+    for name in sorted(many_calls):
+        added = many_calls[name] - few_calls[name] - (bare[name] - few_bare[name])
         whole = round(added / (MANY - FEW))
         if whole:
             always.append(f"{whole} {name}")
         elif added:
             sometimes.append(name)
-    return ", ".join(always) or "none", ", ".join(sometimes)
-
-
-def count(path):
-    """Returns the instructions and the added system calls of one path."""
-    what, ports, function = path
-    few, many = (instructions(what, ports, function, rounds) for rounds in (FEW, MANY))
-    return round((many - few) / (MANY - FEW)), *(("", "") if function else calls_added(what, ports))
+    return instructions, ", ".join(always) or "none", ", ".join(sometimes)
 
 
 def budget_read():
