@@ -161,7 +161,7 @@ assert_echoes()
 		printf 'GET /file HTTP/1.0\r\n\r\n' | fenced toybox nc 127.0.0.1 8080 |
 			sed '1,/^\r$/d' | cmp - "$BUILT/www/file"
 	}
-	assert_job toybox toybox job udp/53
+	assert_job toybox toybox job libc:udp/53
 }
 
 # Debian's two busyboxes exclude each other; the static one is installed, and refused below.
@@ -175,7 +175,7 @@ assert_echoes()
 		printf 'GET /file HTTP/1.0\r\n\r\n' | fenced bin/busybox nc 127.0.0.1 8080 |
 			sed '1,/^\r$/d' | cmp - "$BUILT/www/file"
 	}
-	assert_job 'busybox, dynamic' busybox-static job udp/53
+	assert_job 'busybox, dynamic' busybox-static job libc:udp/53
 }
 
 # --- what cannot be fenced, and says so ------------------------------------------------------

@@ -207,7 +207,7 @@ unbound_on()
 		assert_says f unshare --mount sh -c 'mount --bind resolv.conf /etc/resolv.conf
 			exec psql -h db.test -U postgres -Atc "select pg_is_in_recovery()"'
 	}
-	assert_job psql postgresql-client-15 job udp/53
+	assert_job psql postgresql-client-15 job libc:udp/53
 }
 
 # --- time ------------------------------------------------------------------------------------
