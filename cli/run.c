@@ -55,8 +55,11 @@ static int preload_set(const char *library)
 	char *preload;
 	if (!before || !*before)
 		return variable_set("LD_PRELOAD", library);
-	if (strstr(before, library))
-		return 0;
+	const size_t length = strlen(library);
+	// ld.so(8): colons or spaces are between the names.
+	for (const char *at = before; (at = strstr(at, library)); at += length)
+		if ((at == before || strchr(": ", at[-1])) && strchr(": ", at[length]))
+			return 0;
 	if (asprintf(&preload, "%s:%s", before, library) < 0)
 		return cli_error("out of memory");
 	int result = variable_set("LD_PRELOAD", preload);

@@ -253,6 +253,14 @@ int cli_strict_try(bool claims, bool uring, char *reason)
 int cli_strict_prepare(const struct cli_strict_policy *policy, char *reason)
 {
 	char text[32];
+	ssize_t length = readlink("/proc/self", text, sizeof text - 1);
+	text[length > 0 ? length : 0] = 0;
+	// Of who calls, the kernel tells us the pid that it has here.
+	if (atoi(text) != getpid()) {
+		snprintf(reason, PF_SEGMENT_TEXT,
+			"/proc shows no or another PID namespace: it must be mounted in this one");
+		return -EPERM;
+	}
 	int result = strict_scene_set(&self.scene, policy, reason);
 	if (result == 0)
 		result = cli_strict_try(strict_scene_claims(&self.scene), policy->uring, reason);

@@ -215,13 +215,29 @@ static bool dissolve(struct claim *claim)
 	struct sockaddr_storage peer;
 	struct pf_endpoint local = {.port = 0};
 	socklen_t length = sizeof peer;
-	if (getpeername(claim->fd, (struct sockaddr *)&peer, &length) == 0 ||
+	// With its peer, the socket would lose the device that it is bound to.
+	if (option(claim->fd, SOL_SOCKET, SO_BINDTOIFINDEX) > 0 ||
+		getpeername(claim->fd, (struct sockaddr *)&peer, &length) == 0 ||
 		connect(claim->fd, &none, sizeof none) < 0)
 		return false;
 	claim->length = sizeof claim->local;
 	getsockname(claim->fd, (struct sockaddr *)&claim->local, &claim->length);
 	pf_endpoint_read((struct sockaddr *)&claim->local, claim->length, &local);
 	return !local.port;
+}
+
+// TCP shows the port of a connect that failed, too, which it has lost. Returns true if it has one:
+// then it cannot be bound; and to bind it to its own address without a port changes nothing.
+static bool is_bound(struct claim *claim)
+{
+	struct sockaddr_storage own = claim->local;
+	const int on = 1, was = option(claim->fd, SOL_IP, IP_BIND_ADDRESS_NO_PORT);
+	memset((char *)&own + offsetof(struct sockaddr_in, sin_port), 0, sizeof(in_port_t));
+	if (was < 0 || setsockopt(claim->fd, SOL_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on) < 0)
+		return false; // an MPTCP of an older kernel: the claim tells
+	int result = bind(claim->fd, (struct sockaddr *)&own, claim->length) < 0 ? errno : 0;
+	setsockopt(claim->fd, SOL_IP, IP_BIND_ADDRESS_NO_PORT, &was, sizeof was);
+	return result == EINVAL;
 }
 
 // Returns true if the socket is one that may get a port, of which the claim then has all but pool
@@ -241,9 +257,8 @@ static bool claim_open(struct claim *claim)
 		return true;
 	if (claim->protocol == PF_POLICY_UDP)
 		return dissolve(claim);
-	// TCP shows the port of a connect that failed, too, which it has lost: to bind tells.
 	return getsockopt(claim->fd, IPPROTO_TCP, TCP_INFO, &state, &size) == 0 &&
-		state == TCP_CLOSE;
+		state == TCP_CLOSE && !is_bound(claim);
 }
 
 // Chooses the pool, and the stripe: of the destination, or, without one, of those who share with
@@ -279,13 +294,26 @@ static int port_look(struct claim *claim, uint16_t *ret_port)
 	return result;
 }
 
+// Reaps oftener than the library needs to, since here nothing else gives a port back: as long as
+// there is something to reap, and else for half of the time.
+static void reap(struct pf_segment *segment)
+{
+	static uint64_t rested;
+	const uint64_t now = pf_now_ms();
+	uint32_t reaped = 0;
+	if (pf_reap_sometimes(segment, now) != -EAGAIN || now < rested)
+		return;
+	if (pf_reap(segment, &reaped) < 0 || reaped == 0)
+		rested = 2 * pf_now_ms() - now;
+}
+
 // Takes a port, after a reap if there is none. Returns 0 or -EAGAIN.
 static int port_take(struct claim *claim, uint16_t *ret_port)
 {
 	int result = port_look(claim, ret_port);
 	if (result == 0)
 		return 0;
-	pf_reap_sometimes(claim->segment, pf_now_ms());
+	reap(claim->segment);
 	return port_look(claim, ret_port);
 }
 
@@ -377,15 +405,19 @@ static int claim_by_range(struct claim *claim)
 		return -EADDRNOTAVAIL;
 	}
 	pf_pool_give(claim->pool, claim->stripe, port);
+	struct pf_range range = {port, port};
 	for (uint32_t i = 0; i < ranges->count; i++)
-		if (port >= ranges->range[i].first && port <= ranges->range[i].last) {
-			uint32_t both = pf_claim_option(ranges->range[i]);
-			return setsockopt(claim->fd, SOL_IP, IP_LOCAL_PORT_RANGE, &both,
-				       sizeof both) < 0
-				? -EADDRNOTAVAIL
-				: 0;
-		}
-	return -EADDRNOTAVAIL;
+		if (port >= ranges->range[i].first && port <= ranges->range[i].last)
+			range = ranges->range[i];
+	// A connection to itself is on the other side of the destination's port.
+	if (claim->avoid > port && claim->avoid <= range.last)
+		range.last = (uint16_t)(claim->avoid - 1);
+	else if (claim->avoid < port && claim->avoid >= range.first)
+		range.first = (uint16_t)(claim->avoid + 1);
+	const uint32_t both = pf_claim_option(range);
+	return setsockopt(claim->fd, SOL_IP, IP_LOCAL_PORT_RANGE, &both, sizeof both) < 0
+		? -EADDRNOTAVAIL
+		: 0;
 }
 
 // ---- The calls -------------------------------------------------------------------------------
@@ -518,7 +550,8 @@ static int serve_bind(struct claim *claim)
 	int result = address_read(claim->request, argument[1], argument[2], &to);
 	if (result < 0)
 		return result == -EFAULT ? 0 : result;
-	if (to.address.ss_family == AF_UNSPEC && to.length >= sizeof(struct sockaddr_in)) {
+	if (to.address.ss_family == AF_UNSPEC && to.length >= sizeof(struct sockaddr_in) &&
+		((struct sockaddr_in *)&to.address)->sin_addr.s_addr == htonl(INADDR_ANY)) {
 		to.address.ss_family = AF_INET; // bind(2) takes it for that
 		to.inet = pf_endpoint_read(
 				  (struct sockaddr *)&to.address, to.length, &to.endpoint) == 0;
@@ -583,7 +616,8 @@ void strict_claim(const struct strict_scene *scene, const struct strict_request 
 	if (result == -EPERM) {
 		strict_target_complain(request, "it is closed to portfence (ptrace(2))");
 		result = -EACCES;
-	}
+	} else if (result == -EMFILE)
+		strict_target_complain(request, "portfence has no file descriptor left");
 	if (result == 0)
 		strict_answer_go_on(request);
 	else

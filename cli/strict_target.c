@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -143,9 +144,11 @@ int strict_target_fd(const struct strict_request *request, int fd)
 	if (pidfd < 0 && errno == EINVAL)
 		pidfd = syscall(SYS_pidfd_open, process_of(request->pid), 0);
 	if (pidfd < 0)
-		return -EPERM;
+		return errno == EMFILE || errno == ENFILE ? -EMFILE : -EPERM;
 	long copy = syscall(SYS_pidfd_getfd, pidfd, fd, 0);
-	int result = copy >= 0 ? (int)copy : errno == EBADF ? -EBADF : -EPERM;
+	int result = (int)copy;
+	if (copy < 0)
+		result = errno == EBADF || errno == EMFILE ? -errno : -EPERM;
 	close((int)pidfd);
 	return result;
 }
@@ -269,8 +272,11 @@ void strict_target_program(pid_t pid, char path[PF_SEGMENT_TEXT])
 void strict_target_complain(const struct strict_request *request, const char *why)
 {
 	static pid_t last;
+	struct pollfd room = {.fd = STDERR_FILENO, .events = POLLOUT};
 	char command[PF_COMMAND];
-	if (request->pid == last)
+	// The dead have nothing to complain of; and who does not read must not hold everybody up.
+	if (request->pid == last || !strict_request_waits(request) || poll(&room, 1, 0) < 1 ||
+		!(room.revents & POLLOUT))
 		return;
 	last = request->pid;
 	cli_process_command(request->pid, command);
