@@ -210,6 +210,27 @@ static void released_ports_hold_and_are_taken_last_and_oldest_first(void **state
 	fixture_free(fixture);
 }
 
+static void a_port_still_holds_when_all_before_it_are_free(void **state)
+{
+	struct fixture *fixture = fixture_new("100-199");
+	uint64_t now = 100 * HOLD_MS;
+	uint16_t ports[100];
+	(void)state;
+	for (int i = 0; i < 100; i++)
+		ports[i] = take_at(fixture, PF_STRIPE_UDP, now);
+	for (int i = 0; i < 100; i++)
+		pf_pool_give(&fixture->pool, PF_STRIPE_UDP, ports[i]);
+	// All hold, and so the oldest is taken: from here on the pool knows that none was free.
+	pf_pool_give(&fixture->pool, PF_STRIPE_UDP, take_at(fixture, PF_STRIPE_UDP, now));
+	now += 2 * HOLD_MS;
+	uint16_t held = take_at(fixture, PF_STRIPE_UDP, now);
+	pf_pool_give(&fixture->pool, PF_STRIPE_UDP, held);
+	now += HOLD_MS / 2 + 1;
+	for (int i = 0; i < 99; i++)
+		assert_int_not_equal(take_at(fixture, PF_STRIPE_UDP, now), held);
+	fixture_free(fixture);
+}
+
 static bool holds(const struct fixture *fixture, uint32_t stripe, uint16_t port)
 {
 	uint32_t index = (uint32_t)pf_ranges_index(&fixture->pool.ranges, port);
@@ -472,6 +493,7 @@ int main(void)
 		cmocka_unit_test(what_one_stripe_gives_back_ends_exhaustion_where_it_may_serve),
 		cmocka_unit_test(released_ports_hold_and_are_taken_last_and_oldest_first),
 		cmocka_unit_test(a_port_holds_for_half_the_time_at_least_and_all_of_it_at_most),
+		cmocka_unit_test(a_port_still_holds_when_all_before_it_are_free),
 		cmocka_unit_test(a_long_rest_frees_everything),
 		cmocka_unit_test(a_count_that_somebody_is_amid_hides_no_port),
 		cmocka_unit_test(the_port_to_avoid_is_never_taken),
