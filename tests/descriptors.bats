@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: MIT
-# Descriptors that are closed past the fence, copied, and closed by the thousand.
+# Descriptors that are closed past the fence, copied, inherited, and closed by the thousand.
 
 # shellcheck disable=SC2154 # `run` sets stderr
 # shellcheck disable=SC2030,SC2031 # each test is a process of its own
@@ -20,18 +20,21 @@ teardown()
 }
 
 # Runs the Python program on standard input in each fence; each time it must print just TEXT, and
-# nobody may have been given a port that a socket had: assert_python TEXT RANGES...
+# nobody may have been given a port that a socket had. Counts in $REAPED what was not given back in
+# time: assert_python TEXT RANGES...
 assert_python()
 {
 	local expected=$1 program ranges
 	program=$(cat)
 	shift
+	REAPED=0
 	for ranges; do
 		run --separate-stderr fence "$ranges" timeout 60 /usr/bin/python3 - <<<"$program"
 		echo "$ranges: $output; $stderr"
 		[ "$output" = "$expected" ]
 		[ "$(status_of REFUSED)" -eq 0 ]
 		[ "$(status_of LEASED)" -eq 0 ]
+		REAPED=$((REAPED + $(status_of REAPED)))
 		rm "$PORTFENCE_DIR"/*
 	done
 }
@@ -84,6 +87,33 @@ assert_python()
 	EOF
 }
 
+@test "a fast open of a number closed and opened past libc leaves from the pool" {
+	assert_python inside "$BIND_POOL" "$LATE_POOL" <<-'EOF'
+		from sockets import *
+		fd = dial(8080).detach()
+		assert libc.syscall(3, fd) == 0
+		assert libc.syscall(41, AF_INET, TCP, 0) == fd
+		s = socket.socket(fileno=fd)
+		s.sendto(b"x", socket.MSG_FASTOPEN, ("127.0.0.1", 8080))
+		print(where(s))
+	EOF
+}
+
+@test "a copy that gets the number of a socket closed past libc ends its lease" {
+	assert_python 'all given back' 20000-20009 40000-40009 <<-'EOF'
+		from sockets import *
+		connection, file = dial(8080), os.open("/dev/null", os.O_RDONLY)
+		for copied in connection.fileno(), file:
+		    fd = dial(8080).detach()
+		    assert libc.syscall(3, fd) == 0
+		    assert libc.dup(copied) == fd
+		    assert libc.close(fd) == 0
+		connection.close()
+		print("all given back")
+	EOF
+	[ "$REAPED" -eq 0 ]
+}
+
 @test "libc's own closes give ports back as well (trap 1)" {
 	assert_python 'given back' 20000-20003 40000-40003 <<-'EOF'
 		from sockets import *
@@ -134,6 +164,84 @@ assert_python()
 		        assert libc.close(each) == 0
 		dial(8080).close()
 		print("with the last")
+	EOF
+}
+
+@test "copies of connections that share a port: its lease goes with the last of them all" {
+	assert_python 'given back' 20000 40000 <<-'EOF'
+		from sockets import *
+		servers = [socket.create_server(("127.0.0.1", port)) for port in range(9000, 9003)]
+		for _ in range(3):
+		    sockets = [dial(port) for port in range(9000, 9003)]
+		    copies = [os.dup(s.fileno()) for s in sockets]
+		    sockets.pop(0).close()
+		    os.close(copies.pop(0))
+		    dial(9000).close()
+		    for s in sockets: s.close()
+		    for fd in copies: os.close(fd)
+		dial(8080).close()
+		print("given back")
+	EOF
+	[ "$REAPED" -eq 0 ]
+}
+
+# --- inherited sockets ------------------------------------------------------------------------------
+
+# Runs the Python program on standard input, which hands sockets over to the fence, with each claim.
+# Each time TEXT must be printed: assert_handed_over TEXT
+assert_handed_over()
+{
+	local program pool
+	program=$(cat)
+	for pool in "$BIND_POOL" "$LATE_POOL"; do
+		run net timeout 60 /usr/bin/python3 - "$PORTFENCE" run --ports "$pool" -- <<<"$program"
+		echo "$pool: $output"
+		[ "$output" = "$1" ]
+	done
+}
+
+@test "an inherited socket that binds without a port has none until it connects" {
+	assert_handed_over '0, then 127.0.0.5 inside' <<-'EOF'
+		from sockets import *
+		s = new()
+		s.setsockopt(socket.IPPROTO_IP, 24, 1)  # IP_BIND_ADDRESS_NO_PORT
+		hand_over(s, """if True:
+		    s.bind(("127.0.0.5", 0))
+		    print(port_of(s), end=", then ")
+		    s.connect(("127.0.0.1", 8080))
+		    print(s.getsockname()[0], where(s))""")
+	EOF
+}
+
+@test "an inherited socket that has an address and no port keeps that address" {
+	assert_handed_over '127.0.0.5 inside' <<-'EOF'
+		from sockets import *
+		s = new()
+		s.setsockopt(socket.IPPROTO_IP, 24, 1)  # IP_BIND_ADDRESS_NO_PORT
+		s.bind(("127.0.0.5", 0))
+		hand_over(s, """if True:
+		    s.connect(("127.0.0.1", 8080))
+		    print(s.getsockname()[0], where(s))""")
+	EOF
+}
+
+@test "an inherited socket keeps its SO_REUSEADDR" {
+	assert_handed_over '1 inside' <<-'EOF'
+		from sockets import *
+		hand_over(new(TCP, socket.SO_REUSEADDR), """if True:
+		    s.connect(("127.0.0.1", 8080))
+		    print(s.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR), where(s))""")
+	EOF
+}
+
+@test "an inherited UDP socket keeps the port that the kernel gave it" {
+	assert_handed_over 'the same' <<-'EOF'
+		from sockets import *
+		s = new(UDP)
+		s.sendto(b"x", ("127.0.0.1", 8080))
+		hand_over(s, f"""if True:
+		    s.sendto(b"x", ("127.0.0.1", 8080))
+		    print("the same" if port_of(s) == {port_of(s)} else port_of(s))""")
 	EOF
 }
 

@@ -52,6 +52,20 @@ assert_no_port_given_twice()
 	done
 }
 
+@test "a vfork child that closes a bound socket takes no port from its parent" {
+	for pool in 20000-20009 40000-40009; do
+		for deed in fclose dup2 close_range dup rebind; do
+			fence_in_background "$pool" "$PROBE/vforked" $deed
+			wait_for_line '^[0-9]+$'
+			echo "$deed: $(cat "$LOG")"
+			assert_ports_in "$pool" <"$LOG"
+			[ "$(status_of LEASED)" -eq 1 ]
+			companion_end "$PID"
+			rm "$PORTFENCE_DIR"/*
+		done
+	done
+}
+
 @test "processes forked from many threads close, connect and execute (trap 14)" {
 	# So many ports that none is used again within a child's life: whether that has the socket that
 	# another thread opens and closes while the kernel copies the process, nobody can know.

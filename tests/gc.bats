@@ -163,6 +163,37 @@ elsewhere()
 	[ -z "$(files)" ] || blind
 }
 
+# --- ports of this network namespace ---------------------------------------------------------------
+
+# Runs gc with the netlink requests of WHEN, as strace -e inject counts them, denied. That must give
+# back no port: assert_denied_gives_nothing_back WHEN
+assert_denied_gives_nothing_back()
+{
+	net strace -f -qq -o denied -e trace=sendto,sendmsg \
+		-e inject=sendto,sendmsg:error=EPERM:when="$1" "$PORTFENCE" gc || :
+	cat denied
+	grep -q INJECTED denied
+	[ "$(status_of REAPED)" -eq 0 ]
+}
+
+@test "what the kernel does not show keeps its ports: connections" {
+	fence_in_background 20000-20009 "$PROBE/hold" 5 8080 127.0.0.1
+	wait_for_line '^5 held$'
+	assert_denied_gives_nothing_back 1+3
+}
+
+@test "what the kernel does not show keeps its ports: UDP sockets" {
+	fence_in_background 20000-20009 /usr/bin/python3 -uc 'if True:
+		from sockets import *
+		import signal
+		s = new(UDP)
+		s.bind(("127.0.0.1", 0))
+		print("ready")
+		signal.pause()'
+	wait_for_line '^ready$'
+	assert_denied_gives_nothing_back 3+3
+}
+
 # --- segments of this network namespace ------------------------------------------------------------
 
 # Makes all leases in the history of the one segment there is two hours older.

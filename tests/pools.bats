@@ -197,6 +197,31 @@ pool_status()
 	assert_one_line "no pool 'three'"
 }
 
+@test "an empty PORTFENCE_POOL is none" {
+	policy <<-'EOP'
+		[pool default]
+		ports = 20000-20099
+	EOP
+	run -0 --separate-stderr within -- env PORTFENCE_POOL= "$PROBE/dial" tcp 127.0.0.1 8080
+	[ -z "$stderr" ]
+	assert_ports_in 20000-20099 <<<"$output"
+}
+
+@test "where the policy leaves a port to the kernel, a program's own range serves" {
+	policy <<-'EOP'
+		[pool default]
+		ports = 40000-40003
+		protocols = udp
+	EOP
+	assert_python 45000 <<-'EOF'
+		from sockets import *
+		s = new()
+		s.setsockopt(socket.IPPROTO_IP, 51, struct.pack("I", 45000 << 16 | 45000))
+		s.connect(("127.0.0.1", 8080))
+		print(port_of(s))
+	EOF
+}
+
 @test "run refuses a policy in the environment that cannot be read, before the program does" {
 	for path in /no/such /etc/passwd; do
 		PORTFENCE_POLICY=$path run -125 --separate-stderr "$PORTFENCE" run -- echo no
@@ -237,6 +262,36 @@ pool_status()
 			print("one more,", subprocess.check_output([sys.executable, "-c", "from sockets import *; print(len([dial(8080) for _ in range(5)]), 'elsewhere')"], text=True).strip())
 		EOF
 		[ "$(pool_status default QUOTA)" -eq 3 ]
+		rm "$PORTFENCE_DIR"/*
+	done
+}
+
+@test "a socket whose number is high counts for the quota" {
+	for ports in 20000-20999 40000-40999; do
+		printf '%s\n' '[pool default]' "ports = $ports" 'quota = 2' >policy.conf
+		assert_python 99 <<-'EOF'
+			from sockets import *
+			import fcntl
+			for _ in range(2):
+			    s = dial(8080)
+			    fcntl.fcntl(s.fileno(), fcntl.F_DUPFD, 5000)
+			    s.close()
+			print(new().connect_ex(("127.0.0.1", 8080)))
+		EOF
+		rm "$PORTFENCE_DIR"/*
+	done
+}
+
+@test "a fast open that may not block waits for no port" {
+	for ports in 20000 40000; do
+		printf '%s\n' '[pool default]' "ports = $ports" 'exhausted = wait 1h' >policy.conf
+		assert_python 99 <<-'EOF'
+			from sockets import *
+			kept.append(dial(8080))
+			flags = socket.MSG_FASTOPEN | socket.MSG_DONTWAIT
+			try: new().sendto(b"x", flags, ("127.0.0.1", 8080))
+			except OSError as e: print(e.errno)
+		EOF
 		rm "$PORTFENCE_DIR"/*
 	done
 }
@@ -358,6 +413,34 @@ pool_status()
 	done
 }
 
+@test "a UDP socket that fell back keeps its port when the pool has one again" {
+	for ports in 20000 40000; do
+		printf '%s\n' '[pool default]' "ports = $ports" 'exhausted = fallback' >policy.conf
+		assert_python 'outside, the same' <<-'EOF'
+			from sockets import *
+			first, second = new(UDP), new(UDP)
+			first.connect(("127.0.0.1", 8080))
+			second.sendto(b"x", ("127.0.0.1", 8080))
+			before = port_of(second)
+			first.close()
+			second.sendto(b"x", ("127.0.0.1", 8080))
+			print("outside" if before % 20000 else "inside", end=", ")
+			print("the same" if port_of(second) == before else port_of(second))
+		EOF
+		rm "$PORTFENCE_DIR"/*
+	done
+}
+
+@test "a call falls back where strangers have all of a late pool" {
+	printf '%s\n' '[pool default]' 'ports = 40000-40003' 'exhausted = fallback' >policy.conf
+	within -- "$PROBE/bindzero" udp 127.0.0.1
+	strangers_on 40000 40003
+	run -0 --separate-stderr within -- "$PROBE/dial" tcp 127.0.0.1 8080
+	[[ $output =~ ^[0-9]+$ ]]
+	run ! assert_ports_in 40000-40003 <<<"$output"
+	[ "$(pool_status default FALLBACK)" -eq 1 ]
+}
+
 @test "explicit ports outside the pool are denied where the policy says so" {
 	policy <<-'EOP'
 		[pool default]
@@ -458,11 +541,13 @@ pool_status()
 	EOP
 	compiled=$(within -- sh -c 'echo "$PORTFENCE_POLICY"')
 	for damage in 'rm policy' 'truncate -s 100 policy' 'chmod 666 policy' 'chown 12345 policy' \
-		'printf x | dd of=policy bs=1 seek=300 conv=notrunc status=none' 'ln -sf /etc/passwd policy'; do
+		'printf x | dd of=policy bs=1 seek=300 conv=notrunc status=none' 'ln -sf /etc/passwd policy' \
+		'rm policy; mkfifo policy'; do
 		cp "$compiled" policy
 		chmod 644 policy
 		eval "$damage"
-		run --separate-stderr net env LD_PRELOAD="$SHIM" PORTFENCE_POLICY="$PWD/policy" "$PROBE/dial" tcp 127.0.0.1 8080
+		run --separate-stderr net timeout 20 env LD_PRELOAD="$SHIM" \
+			PORTFENCE_POLICY="$PWD/policy" "$PROBE/dial" tcp 127.0.0.1 8080
 		echo "$damage: $output"
 		[ "$status" -ne 0 ]
 		[[ ${stderr_lines[0]} == "portfence: PORTFENCE_POLICY: "* ]]

@@ -39,6 +39,19 @@ assert_python()
 	done
 }
 
+# The same, each time with a new pool, which was never exhausted and left nothing to the reap.
+assert_python_reaps_nothing()
+{
+	local expected=$1 program ranges
+	program=$(cat)
+	shift
+	for ranges; do
+		assert_python "$expected" "$ranges" <<<"$program"
+		[ "$(status_of REAPED) $(status_of EXHAUSTED)" = '0 0' ]
+		rm "$PORTFENCE_DIR"/*
+	done
+}
+
 # Prints the inode and name of each segment.
 segments()
 {
@@ -112,6 +125,35 @@ segments()
 	EOF
 }
 
+@test "a socket that was refused three times leaves nothing to the reap" {
+	assert_python_reaps_nothing 'refused three times' 20000-20009 40000-40009 <<-'EOF'
+		from sockets import *
+		s = new()
+		for port in 9, 10, 11: assert s.connect_ex(("127.0.0.1", port)) == 111
+		s.close()
+		print("refused three times")
+	EOF
+}
+
+@test "a socket refused here and connected there leaves nothing to the reap" {
+	assert_python_reaps_nothing '111 0' 20000-20009 40000-40009 <<-'EOF'
+		from sockets import *
+		s = new()
+		print(*(s.connect_ex(("127.0.0.1", port)) for port in (9, 8080)))
+		s.close()
+	EOF
+}
+
+@test "a bind that fails for its address leaks no port" {
+	assert_python_reaps_nothing '[99, 99, 99]' 20000-20001 40000-40001 <<-'EOF'
+		from sockets import *
+		def answer(s):
+		    try: s.bind(("10.77.77.77", 0))
+		    except OSError as e: return e.errno
+		print([answer(new()) for _ in range(3)])
+	EOF
+}
+
 @test "a refused socket that is still open connects in the end, whatever was reaped meanwhile" {
 	assert_python '0 of 8 failed' 20000-20003 40000-40003 <<-'EOF'
 		from sockets import *
@@ -178,6 +220,48 @@ segments()
 		assert_prints_port_in "$BIND_POOL" oddsend $call 8080
 		assert_prints_port_in "$LATE_POOL" oddsend $call 8080
 	done
+}
+
+@test "a message with a name longer than any address has leaves from the pool" {
+	for pool in "$BIND_POOL" "$LATE_POOL"; do
+		wire_start
+		fence "$pool" "$PROBE/oddsend" name-256 8080
+		wire_end
+		wire_sources | assert_ports_in "$pool"
+	done
+}
+
+@test "a bind to AF_UNSPEC, which is one to any address, takes a port of the pool" {
+	assert_python 'inside' "$BIND_POOL" "$LATE_POOL" <<-'EOF'
+		from sockets import *
+		kept += new(), new(UDP)
+		for s in kept: assert libc.bind(s.fileno(), bytes(16), 16) == 0
+		print(where(*kept))
+	EOF
+}
+
+@test "IP_BIND_ADDRESS_NO_PORT keeps the address that was bound" {
+	assert_python '0, then 127.0.0.5 inside' "$BIND_POOL" "$LATE_POOL" <<-'EOF'
+		from sockets import *
+		s = new()
+		s.setsockopt(socket.IPPROTO_IP, 24, 1)
+		s.bind(("127.0.0.5", 0))
+		print(port_of(s), end=", then ")
+		s.connect(("127.0.0.1", 8080))
+		print(s.getsockname()[0], where(s))
+	EOF
+}
+
+@test "IP_BIND_ADDRESS_NO_PORT taken back past libc: the bind takes a port of the pool" {
+	assert_python inside "$BIND_POOL" <<-'EOF'
+		from sockets import *
+		call = {"x86_64": 54, "aarch64": 208}[os.uname().machine]
+		s = new()
+		s.setsockopt(socket.IPPROTO_IP, 24, 1)
+		assert libc.syscall(call, s.fileno(), 0, 24, bytes(4), 4) == 0
+		s.bind(("127.0.0.1", 0))
+		print(where(s))
+	EOF
 }
 
 @test "a fresh socket put in a connected one's place by dup2 connects from the pool (trap 5)" {
@@ -298,6 +382,31 @@ segments()
 	[ "${lines[1]}" = "106 ${lines[0]}" ]
 }
 
+@test "an inherited connect under way stays one when the pool's range is not honoured any more" {
+	netns_add_silence
+	fence 40000-40999 "$PROBE/dial" tcp 127.0.0.1 8080
+	net sysctl -qw net.ipv4.ip_local_port_range='50000 59999'
+	run -0 net /usr/bin/python3 - "$PORTFENCE" run --ports 40000-40999 -- <<-'EOF'
+		from sockets import *
+		s = new()
+		s.setblocking(False)
+		s.connect_ex(("10.99.0.2", 80))
+		print(port_of(s), flush=True)
+		hand_over(s, """if True:
+		    s.setblocking(False)
+		    print(s.connect_ex(("10.99.0.2", 80)), port_of(s))""")
+	EOF
+	[ "${lines[1]}" = "114 ${lines[0]}" ] # EALREADY
+}
+
+@test "a connected socket is EISCONN to every address, its own too" {
+	assert_python 106 "$BIND_POOL" "$LATE_POOL" <<-'EOF'
+		from sockets import *
+		s = dial(8080)
+		print(s.connect_ex(("127.0.0.1", port_of(s))))
+	EOF
+}
+
 @test "a socket that was refused does not meet itself on the port it had" {
 	assert_python '0 connected to themselves' 20000-20003 40000-40003 <<-'EOF'
 		from sockets import *
@@ -364,6 +473,61 @@ EADDRNOTAVAIL
 EAGAIN' ]
 }
 
+@test "strangers on every port are found out once, and the next calls are short" {
+	fence 20000-20099 "$PROBE/bindzero" udp 127.0.0.1
+	strangers_on 20000 20099 listen
+	for _ in {1..4}; do
+		run ! fence 20000-20099 strace -f -qq -A -o "$BATS_TEST_TMPDIR/calls" -e trace=bind \
+			"$PROBE/bindzero" tcp 127.0.0.1
+	done
+	[ "$(grep -c AF_INET "$BATS_TEST_TMPDIR/calls")" -le 200 ]
+}
+
+@test "sockets that strangers have bound are met a few times, not by every call" {
+	fence 20000-20099 "$PROBE/bindzero" udp 127.0.0.1
+	strangers_on 20000 20099
+	cat >"$BATS_TEST_TMPDIR/binds.py" <<-'EOF'
+		from sockets import *
+		print(refusals([lambda: new().bind(("127.0.0.1", 0))] * 10), *errors)
+	EOF
+	run -0 --separate-stderr fence 20000-20099 strace --seccomp-bpf -f -qq -e trace=bind \
+		-o "$BATS_TEST_TMPDIR/calls" /usr/bin/python3 "$BATS_TEST_TMPDIR/binds.py"
+	[ "$output" = '10 98' ]
+	[ "$(grep -c AF_INET "$BATS_TEST_TMPDIR/calls")" -le 600 ]
+}
+
+@test "a late pool of which every port is tried counts that the kernel searched" {
+	python 40000-40001 <<-'EOF'
+		from sockets import *
+		assert refusals([lambda: dial(8080)] * 3) == 1
+	EOF
+	net "$PORTFENCE" status --json | grep -Eq '"searched": *[1-9]'
+}
+
+@test "an address that runs off a mapping is EFAULT" {
+	assert_python '[14, 14, 14, 14]' "$BIND_POOL" "$LATE_POOL" <<-'EOF'
+		from sockets import *
+		import mmap
+		page, prot_none = mmap.PAGESIZE, 0
+		pages = mmap.mmap(-1, 2 * page)
+		start = ctypes.addressof(ctypes.c_char.from_buffer(pages))
+		assert libc.mprotect(ctypes.c_void_p(start + page), page, prot_none) == 0
+		pages[page - 8:page] = struct.pack("=H", AF_INET6) + struct.pack("!HI", 8080, 0)
+		to = ctypes.c_void_p(start + page - 8)
+		s, u = socket.socket(AF_INET6, TCP), socket.socket(AF_INET6, UDP)
+		def answer(call, *arguments):
+		    assert call(*arguments) == -1
+		    return ctypes.get_errno()
+		print([
+		    answer(libc.connect, s.fileno(), to, 28),
+		    answer(libc.bind, s.fileno(), to, 28),
+		    answer(libc.connect, u.fileno(), to, 28),
+		    answer(libc.sendto, u.fileno(), b"x", 1, 0, to, 28)])
+		sys.stdout.flush()
+		os._exit(0)  # with no unmapping of what is shown to C
+	EOF
+}
+
 @test "an address that runs off the top of the stack is EFAULT (trap 9)" {
 	net "$PROBE/stacktop" >"$BATS_TEST_TMPDIR/bare"
 	[ "$(grep -c EFAULT "$BATS_TEST_TMPDIR/bare")" -eq 7 ]
@@ -390,6 +554,7 @@ EAGAIN' ]
 		print(refusals([lambda: dial(8080)] * 20), "refused,", where(*kept))
 	EOF
 	[ "$(status_of CLAIM)" = bind ]
+	net "$PORTFENCE" status --json | grep -Eq '"strayed": *[1-9]'
 	assert_prints_port_in "$LATE_POOL" dial tcp 127.0.0.1 8080
 }
 
@@ -430,6 +595,26 @@ EAGAIN' ]
 			print(stand(6), "stand in time")
 		EOF
 		[ "$(status_of REFUSED)" -eq 0 ]
+		rm "$PORTFENCE_DIR"/*
+	done
+}
+
+@test "what a process closes in one network namespace is not given in the other" {
+	for pool in 20000-20000 40000-40000; do
+		assert_python '99, 0 refused' $pool <<-'EOF'
+			from sockets import *
+			import json
+			elsewhere = dial(8080)
+			netns_new()
+			server = listener(8080)
+			here = dial(8080)
+			elsewhere.close()
+			print(new().connect_ex(("127.0.0.1", 8080)), end=", ")
+			environment = {k: v for k, v in os.environ.items() if k != "LD_PRELOAD"}
+			command = os.environ["PORTFENCE"], "status", "--json"
+			status = json.loads(subprocess.check_output(command, env=environment))
+			print(sum(pool["refused"] for pool in status), "refused")
+		EOF
 		rm "$PORTFENCE_DIR"/*
 	done
 }
@@ -752,6 +937,43 @@ signal.pause()'
 			print("found it")
 		EOF
 	done
+}
+
+@test "a new segment knows the connections that there are" {
+	serve /usr/bin/python3 -uc 'if True:
+		from sockets import *
+		import signal
+		s = new(TCP, socket.SO_REUSEADDR)
+		s.bind(("127.0.0.1", 20000))
+		s.connect(("127.0.0.1", 8080))
+		print("connected")
+		signal.pause()'
+	wait_for_line '^connected$'
+	# Which port is tried first is luck.
+	for _ in {1..8}; do
+		fence 20000-20001 "$PROBE/dial" tcp 127.0.0.1 8080
+		[ "$(status_of REFUSED)" -eq 0 ]
+		rm "$PORTFENCE_DIR"/*
+	done
+}
+
+@test "a socket whose connect past libc has failed is bound in the pool" {
+	netns_add_silence
+	assert_python inside 20000-20009 40000-40009 <<-'EOF'
+		from sockets import *
+		import select
+		call = {"x86_64": 42, "aarch64": 203}[os.uname().machine]
+		to = struct.pack("=H", AF_INET) + struct.pack("!H4s8x", 80, bytes([10, 99, 0, 2]))
+		s = new()
+		s.setsockopt(socket.IPPROTO_TCP, 18, 1)  # TCP_USER_TIMEOUT
+		s.setblocking(False)
+		libc.syscall(call, s.fileno(), to, len(to))
+		s.connect_ex(("10.99.0.2", 80))
+		assert select.select([], [s], [], 20)[1]
+		assert s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+		s.bind(("127.0.0.1", 0))
+		print(where(s))
+	EOF
 }
 
 @test "a socket that is bound after its connect has failed has the port, and leaves nothing to the reap" {

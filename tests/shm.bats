@@ -64,6 +64,17 @@ assert_spoilt_segment_is_refused()
 	[ "$(stat -c %a "$PORTFENCE_DIR/$name")" = 600 ]
 }
 
+@test "who makes a segment and who finds one keeps no descriptor of it" {
+	for _ in maker finder; do
+		run -0 fence "$BIND_POOL" /usr/bin/python3 -c 'if True:
+			import os, socket
+			before = os.listdir("/proc/self/fd")
+			socket.create_connection(("127.0.0.1", 8080)).close()
+			print(len(os.listdir("/proc/self/fd")) - len(before))'
+		[ "$output" = 0 ]
+	done
+}
+
 @test "a missing directory (trap 22)" {
 	PORTFENCE_DIR=$BATS_TEST_TMPDIR/nowhere
 	assert_fenced_without_segment

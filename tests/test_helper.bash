@@ -150,6 +150,21 @@ sink_start()
 	serve_on "${1:-8080}" "$PROBE/sink" "${1:-8080}" "${2:-tcp}"
 }
 
+# Starts an unfenced program that has TCP ports bound, or listens: strangers_on FIRST LAST [listen]
+strangers_on()
+{
+	serve /usr/bin/python3 -uc 'if True:
+		import signal, socket, sys
+		held = []
+		for port in range(int(sys.argv[1]), int(sys.argv[2]) + 1):
+		    held.append(socket.socket())
+		    held[-1].bind(("0.0.0.0", port))
+		    if len(sys.argv) > 3: held[-1].listen()
+		print("held")
+		signal.pause()' "$@"
+	wait_for_line '^held$'
+}
+
 # Starts a wrapped command in the background: fence_in_background RANGES COMMAND...
 fence_in_background()
 {
