@@ -38,13 +38,14 @@ three_start()
 		cp "$PROBE/hold" "$BATS_TEST_TMPDIR/$name"
 	done
 	cp "$PROBE/sink" "$BATS_TEST_TMPDIR/gamma"
+	# First, or it may happen that one of the others has its port.
+	fence_in_background 20000-20099 "$BATS_TEST_TMPDIR/gamma" 20099
+	wait_for 10 listening 20099
 	fence_in_background 20000-20099 "$BATS_TEST_TMPDIR/alpha" 4 8080 127.0.0.1 127.0.1.2
 	wait_for_line '^4 held$'
 	ALPHA=$PID
 	fence_in_background 20000-20099 "$BATS_TEST_TMPDIR/beta" 2 8080 127.0.0.1
 	wait_for_line '^2 held$'
-	fence_in_background 20000-20099 "$BATS_TEST_TMPDIR/gamma" 20099
-	wait_for 10 listening 20099
 }
 
 # Fails unless a column has all eight leases, in order; of an endpoint, the port counts: assert_sorted HEADING SORT_OPTION... -- OPTION...
