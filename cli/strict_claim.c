@@ -398,17 +398,13 @@ static int claim_make(struct claim *claim, int exhausted)
 // -EADDRNOTAVAIL.
 static int claim_by_range(struct claim *claim)
 {
-	const struct pf_ranges *ranges = &claim->pool->ranges;
 	uint16_t port;
 	if (port_take(claim, &port) < 0) {
 		pf_pool_count(claim->pool, PF_COUNT_EXHAUSTED, 1);
 		return -EADDRNOTAVAIL;
 	}
 	pf_pool_give(claim->pool, claim->stripe, port);
-	struct pf_range range = {port, port};
-	for (uint32_t i = 0; i < ranges->count; i++)
-		if (port >= ranges->range[i].first && port <= ranges->range[i].last)
-			range = ranges->range[i];
+	struct pf_range range = *pf_ranges_span(&claim->pool->ranges, port);
 	// A connection to itself is on the other side of the destination's port.
 	if (claim->avoid > port && claim->avoid <= range.last)
 		range.last = (uint16_t)(claim->avoid - 1);

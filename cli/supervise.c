@@ -21,9 +21,8 @@ static bool is_shared(const struct signalfd_siginfo *info)
 	if (info->ssi_code != SI_KERNEL)
 		return false;
 	switch (info->ssi_signo) {
-	case SIGHUP:
-		return getsid(0) !=
-			getpid(); // that of a lost line comes to the session's leader alone
+	case SIGHUP: // of a line that is lost, the session's leader alone is told
+		return getsid(0) != getpid();
 	case SIGINT:
 	case SIGQUIT:
 	case SIGTSTP:
@@ -58,13 +57,15 @@ static bool descendants_reap(struct run *run)
 	while ((pid = waitpid(-1, &status, WNOHANG | WUNTRACED)) > 0) {
 		if (pid != run->program)
 			continue;
-		if (!WIFSTOPPED(status))
+		if (!WIFSTOPPED(status)) {
 			run->status = status;
-		else if (WSTOPSIG(status) != SIGSTOP || run->asked_to_stop)
-			kill(getpid(), SIGSTOP); // for the shell that waits for us
-		// Else somebody stopped the program alone, and will have it alone go on.
-		if (WIFSTOPPED(status))
-			run->asked_to_stop = false;
+			continue;
+		}
+		// For the shell that waits for us; but who stopped the program alone will have it
+		// alone go on.
+		if (WSTOPSIG(status) != SIGSTOP || run->asked_to_stop)
+			kill(getpid(), SIGSTOP);
+		run->asked_to_stop = false;
 	}
 	return pid == 0;
 }

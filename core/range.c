@@ -229,12 +229,12 @@ int pf_ranges_slice(struct pf_ranges *ranges, uint32_t index, uint32_t parts)
 	return 0;
 }
 
-bool pf_ranges_span(const struct pf_ranges *ranges, uint16_t port)
+const struct pf_range *pf_ranges_span(const struct pf_ranges *ranges, uint16_t port)
 {
 	for (uint32_t i = 0; i < ranges->count; i++)
 		if (port >= ranges->range[i].first && port <= ranges->range[i].last)
-			return true;
-	return false;
+			return &ranges->range[i];
+	return NULL;
 }
 
 bool pf_ranges_within(const struct pf_ranges *inner, const struct pf_range *outer)

@@ -71,8 +71,8 @@ int pf_ranges_thin(struct pf_ranges *ranges, unsigned parity);
 // Returns 0, or -EINVAL if there is no such part or `parts` does not divide the ports.
 int pf_ranges_slice(struct pf_ranges *ranges, uint32_t index, uint32_t parts);
 
-// Returns true if `port` lies between the ends of a range, whatever the step.
-bool pf_ranges_span(const struct pf_ranges *ranges, uint16_t port);
+// Returns the range between whose ends `port` lies, whatever the step, or NULL.
+const struct pf_range *pf_ranges_span(const struct pf_ranges *ranges, uint16_t port);
 
 // Returns true if every port of `inner` is in `outer`.
 bool pf_ranges_within(const struct pf_ranges *inner, const struct pf_range *outer);
