@@ -9,7 +9,6 @@ load test_helper
 setup()
 {
 	world_new
-	export PYTHONPATH=$BATS_TEST_DIRNAME/probe PYTHONDONTWRITEBYTECODE=1
 	cd "$(scratch)" || return
 	printf '%s\n' '[pool ci]' 'ports = 30000-33999' 'block = 100' >policy.conf
 	runs=0

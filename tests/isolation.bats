@@ -11,7 +11,6 @@ setup()
 {
 	world_new
 	sink_start 8080
-	export PYTHONPATH=$BATS_TEST_DIRNAME/probe PYTHONDONTWRITEBYTECODE=1
 }
 
 teardown()

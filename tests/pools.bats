@@ -12,7 +12,6 @@ setup()
 	world_new
 	sink_start 8080
 	serve_on 8081 "$PROBE/sink" 8081 tcp
-	export PYTHONPATH=$BATS_TEST_DIRNAME/probe PYTHONDONTWRITEBYTECODE=1
 	cd "$(scratch)" || return
 }
 

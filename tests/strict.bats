@@ -75,9 +75,6 @@ assert_strict_prints()
 	done
 }
 
-# Put in front of a command: nobody runs it.
-NOBODY=(setpriv --reuid 65534 --regid 65534 --clear-groups --)
-
 # --- programs ------------------------------------------------------------------------------------
 
 @test "a Go program, which is refused otherwise, takes its ports from the pool" {

@@ -11,7 +11,6 @@ setup()
 {
 	world_new
 	sink_start 8080
-	export PYTHONPATH=$BATS_TEST_DIRNAME/probe PYTHONDONTWRITEBYTECODE=1
 	cd "$(scratch)" || return
 }
 
@@ -141,8 +140,7 @@ each_kind()
 	cp "$PORTFENCE" "$SHIM" .
 	chmod 755 .
 	chmod 777 "$PORTFENCE_DIR"
-	net /usr/bin/python3 - setpriv --reuid 65534 --regid 65534 --clear-groups -- \
-		./portfence run --strict --ports 20000-20009 -- \
+	net /usr/bin/python3 - "${NOBODY[@]}" ./portfence run --strict --ports 20000-20009 -- \
 		/usr/bin/python3 -c 'if True:
 			import ctypes, socket
 			ctypes.CDLL(None).prctl(4, 0)  # PR_SET_DUMPABLE

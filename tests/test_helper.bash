@@ -79,11 +79,13 @@ net()
 	nsenter --net="/run/netns/$NETNS" -- "$@"
 }
 
-# A test's whole world. Files whose tests share servers call the parts themselves.
+# A test's whole world, in which Python finds tests/probe/sockets.py. Files whose tests share servers
+# call the parts themselves.
 world_new()
 {
 	netns_new
 	pool_dir_new
+	export PYTHONPATH=$BATS_TEST_DIRNAME/probe PYTHONDONTWRITEBYTECODE=1
 }
 
 world_end()
@@ -229,6 +231,10 @@ servers_end()
 # shellcheck disable=SC2016,SC2034 # the inner shell's; for the files
 NAMES=(unshare --mount -- sh -c
 	'mount --bind "$1" /etc/resolv.conf && shift && exec "$@"' sh "${BATS_FILE_TMPDIR-}/resolv.conf")
+
+# Put in front of a command: nobody runs it.
+# shellcheck disable=SC2034 # for the files
+NOBODY=(setpriv --reuid 65534 --regid 65534 --clear-groups --)
 
 # --- wrapped commands ------------------------------------------------------------------------
 

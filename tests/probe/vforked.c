@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: MIT
-// A vfork child does a deed to its copy of the parent's bound socket, or makes a socket before the
-// parent has one that is bound; then the parent stays until it is killed.
+// A vfork child does a deed to its copy of the parent's bound socket; then the parent stays
+// until it is killed.
 //	vforked rebind	closes it, binds a new one of its number, and prints that one's port
 //	vforked WAY	closes it by fclose, dup2, close_range or dup; prints the parent's port
-//	vforked ORDER	makes the first socket of all, or the second, and closes it; the parent
-//			binds one, closes it, and prints the port it had
 #define _GNU_SOURCE 1
 #include <err.h>
 #include <limits.h>
@@ -49,45 +47,27 @@ static bool done(const char *deed, int fd, FILE *stream, volatile int *port)
 		return close_range((unsigned)fd, UINT_MAX, 0) == 0;
 	if (strcmp(deed, "dup") == 0)
 		return close(fd) == 0 && dup(0) == fd;
-	if (strcmp(deed, "rebind") == 0 && close(fd) == 0 && bound() == fd)
-		*port = port_of(fd);
-	else if (strcmp(deed, "first") == 0 || strcmp(deed, "second") == 0)
-		return close(socket(AF_INET, SOCK_STREAM, 0)) == 0;
-	else
+	if (strcmp(deed, "rebind") != 0 || close(fd) < 0 || bound() != fd)
 		return false;
+	*port = port_of(fd);
 	return true;
 }
 
 int main(int argc, char **argv)
 {
 	if (argc != 2)
-		errx(2, "usage: vforked rebind|fclose|dup2|close_range|dup|first|second");
+		errx(2, "usage: vforked rebind|fclose|dup2|close_range|dup");
 	const char *deed = argv[1];
-	bool early = strcmp(deed, "first") == 0 || strcmp(deed, "second") == 0;
-	int fd = -1, status;
-	FILE *stream = NULL;
-	volatile int port = 0;
-
-	if (strcmp(deed, "second") == 0)
-		close(socket(AF_INET, SOCK_STREAM, 0));
-	if (!early) {
-		if ((fd = bound()) < 0)
-			err(1, "bind");
-		port = port_of(fd);
-		if (strcmp(deed, "fclose") == 0)
-			stream = fdopen(fd, "r");
-	}
+	int status, fd = bound();
+	if (fd < 0)
+		err(1, "bind");
+	volatile int port = port_of(fd);
+	FILE *stream = strcmp(deed, "fclose") == 0 ? fdopen(fd, "r") : NULL;
 	pid_t pid = vfork();
 	if (pid == 0)
 		_exit(!done(deed, fd, stream, &port));
 	if (waitpid(pid, &status, 0) != pid || status)
 		errx(1, "the child: %d", status);
-	if (early) {
-		if ((fd = bound()) < 0)
-			err(1, "bind");
-		port = port_of(fd);
-		close(fd);
-	}
 	printf("%d\n", port);
 	fflush(stdout);
 	pause();
